@@ -1,0 +1,701 @@
+/* The load generator: one thread and one keep-alive connection per line of clients, plain HTTP/1.1 over TCP.
+ *
+ * It must cost little, because it shares the machine with the server it measures: bodies are sent from one prepared
+ * buffer, pulled bytes are discarded inside the kernel (MSG_TRUNC), and every digest was computed before it started.
+ *
+ * The plan comes on standard input, one word-separated line each; `conn` begins the script of another connection:
+ *
+ *     conn
+ *     push put|patch|chunked CHUNK REPOSITORY SIZE DIGEST TAIL    POST, then the blob; SIZE bytes, the last 64 are TAIL
+ *     get PATH LENGTH RATE                                        LENGTH -1: any; RATE in bytes per second, 0: no limit
+ *     head PATH LENGTH
+ *     post PATH STATUS                                            an empty POST (a mount)
+ *     body NAME LENGTH                                            LENGTH raw bytes and a line feed follow
+ *     put PATH TYPE NAME                                          a manifest
+ *
+ * Each script runs once, or again and again with --seconds; a SIGTERM ends the run early. What is cut off by that end is
+ * no error. One JSON line on standard output tells the result; every other answer than the expected one is an error.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TAIL_BYTES = 64, BUFFER_BYTES = 32768, PATH_BYTES = 4096, MAX_ERRORS_PER_CONNECTION = 20, PIECES = 32 };
+enum kind { PUSH_PUT, PUSH_PATCH, PUSH_CHUNKED, GET, HEAD, POST, PUT };
+
+struct body { char name[64]; char *bytes; size_t length; struct body *next; };
+
+struct op {
+    enum kind kind;
+    char *path;                       /* the repository for a push */
+    long long size;                   /* of the blob, or the expected Content-Length; -1: any */
+    long chunk, rate;
+    int status;
+    char digest[160], tail[TAIL_BYTES + 1], type[128];
+    struct body *body;
+};
+
+struct conn {
+    pthread_t thread;
+    struct op *ops;
+    size_t count, room;
+    int fd;
+    char buffer[BUFFER_BYTES];        /* received and not yet consumed: [at, have) */
+    size_t at, have;
+    uint32_t *latencies_us;
+    size_t requests, latency_room;
+    long long bytes;
+    int errors, statuses[600];
+    double ended_s;
+};
+
+struct reply { int status, chunked, closing; long long length; char location[PATH_BYTES]; };
+
+static const char *host = "127.0.0.1";
+static int port, timeout_s = 120;
+static double seconds, every_s;
+static char *pattern;
+static size_t pattern_bytes;
+static struct conn *conns;
+static size_t conn_count;
+static struct body *bodies;
+static pthread_barrier_t start_line;
+static atomic_int stopping, finished;
+static pthread_mutex_t error_lock = PTHREAD_MUTEX_INITIALIZER;
+static char first_error[400];
+static double began_s;
+
+static const char *ACCEPT =
+    "Accept: application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, */*\r\n";
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void sleep_s(double s)
+{
+    if (s <= 0)
+        return;
+    struct timespec t = {(time_t)s, (long)((s - (double)(time_t)s) * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+static void die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("load: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    exit(2);
+}
+
+static void *grown(void *old, size_t bytes)
+{
+    void *p = realloc(old, bytes);
+    if (!p)
+        die("out of memory");
+    return p;
+}
+
+static void hang_up(struct conn *c)
+{
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+    c->at = c->have = 0;
+}
+
+/* Counts a failure and keeps the words of the first; -1 so that callers can return it. Cut off by the end: no failure. */
+static int failed(struct conn *c, const char *format, ...)
+{
+    hang_up(c);
+    if (atomic_load(&stopping))
+        return -1;
+    c->errors++;
+    pthread_mutex_lock(&error_lock);
+    if (!first_error[0]) {
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(first_error, sizeof first_error, format, arguments);
+        va_end(arguments);
+    }
+    pthread_mutex_unlock(&error_lock);
+    return -1;
+}
+
+static int dial(struct conn *c)
+{
+    if (c->fd >= 0)
+        return 0;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    inet_pton(AF_INET, host, &address.sin_addr);
+    c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
+    struct timeval limit = {timeout_s, 0};
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0)
+        return failed(c, "connect: %s", strerror(errno));
+    return 0;
+}
+
+static int send_vector(struct conn *c, struct iovec *v, int n)
+{
+    while (n > 0) {
+        ssize_t sent = writev(c->fd, v, n);
+        if (sent < 0) {
+            if (errno == EINTR)
+                continue;
+            return -1;
+        }
+        while (n > 0 && (size_t)sent >= v->iov_len) {
+            sent -= (ssize_t)v->iov_len;
+            v++, n--;
+        }
+        if (n > 0) {
+            v->iov_base = (char *)v->iov_base + sent;
+            v->iov_len -= (size_t)sent;
+        }
+    }
+    return 0;
+}
+
+/* Where the bytes of a blob from `offset` on lie, and how many of them (at most `wanted`) lie there together. */
+static size_t piece(struct op *op, long long offset, size_t wanted, char **bytes)
+{
+    long long body_end = op->size - TAIL_BYTES;
+    size_t there;
+    if (offset >= body_end) {
+        *bytes = op->tail + (offset - body_end);
+        there = (size_t)(op->size - offset);
+    } else {
+        size_t in_pattern = (size_t)(offset % (long long)pattern_bytes);
+        *bytes = pattern + in_pattern;
+        there = pattern_bytes - in_pattern;
+        if ((long long)there > body_end - offset)
+            there = (size_t)(body_end - offset);
+    }
+    return there < wanted ? there : wanted;
+}
+
+static int send_counted(struct conn *c, struct op *op, long long offset, long long length)
+{
+    while (length > 0) {
+        struct iovec v;
+        v.iov_len = piece(op, offset, (size_t)length, (char **)&v.iov_base);
+        offset += (long long)v.iov_len;
+        length -= (long long)v.iov_len;
+        if (send_vector(c, &v, 1) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int send_chunked(struct conn *c, struct op *op)
+{
+    long long offset = 0;
+    while (offset < op->size) {
+        struct iovec v[3 * PIECES];
+        char sizes[PIECES][24];
+        int n = 0;
+        for (int i = 0; i < PIECES && offset < op->size; i++, n += 3) {
+            v[n + 1].iov_len = piece(op, offset, (size_t)op->chunk, (char **)&v[n + 1].iov_base);
+            v[n].iov_len = (size_t)snprintf(sizes[i], sizeof sizes[i], "%zx\r\n", v[n + 1].iov_len);
+            v[n].iov_base = sizes[i];
+            v[n + 2].iov_base = "\r\n";
+            v[n + 2].iov_len = 2;
+            offset += (long long)v[n + 1].iov_len;
+        }
+        if (send_vector(c, v, n) < 0)
+            return -1;
+    }
+    struct iovec end = {"0\r\n\r\n", 5};
+    return send_vector(c, &end, 1);
+}
+
+/* One more piece from the socket behind what the buffer holds; <= 0 as recv says. */
+static ssize_t fill(struct conn *c)
+{
+    memmove(c->buffer, c->buffer + c->at, c->have - c->at);
+    c->have -= c->at;
+    c->at = 0;
+    ssize_t got;
+    do
+        got = recv(c->fd, c->buffer + c->have, sizeof c->buffer - 1 - c->have, 0);
+    while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        c->have += (size_t)got;
+        c->buffer[c->have] = 0;
+    }
+    return got;
+}
+
+static int skip(struct conn *c, long long left, long rate)
+{
+    size_t held = c->have - c->at;
+    if ((long long)held > left)
+        held = (size_t)left;
+    c->at += held;
+    c->bytes += (long long)held;
+    left -= (long long)held;
+    double begun = now_s();
+    long long taken = 0;
+    while (left > 0) {
+        if (atomic_load(&stopping))
+            return -1;
+        long long wanted = left < (4 << 20) ? left : (4 << 20);
+        if (rate > 0) {
+            sleep_s(begun + (double)taken / (double)rate - now_s());
+            wanted = wanted < rate / 10 ? wanted : rate / 10;
+        }
+        ssize_t got = recv(c->fd, NULL, (size_t)wanted, MSG_TRUNC);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return -1;
+        c->bytes += got;
+        taken += got;
+        left -= got;
+    }
+    return 0;
+}
+
+static int skip_chunked(struct conn *c)
+{
+    for (;;) {
+        char *end;
+        while (!(end = memmem(c->buffer + c->at, c->have - c->at, "\r\n", 2)))
+            if (fill(c) <= 0)
+                return -1;
+        long long size = strtoll(c->buffer + c->at, NULL, 16);
+        c->at = (size_t)(end + 2 - c->buffer);
+        if (skip(c, size, 0) < 0)
+            return -1;
+        while (c->have - c->at < 2)
+            if (fill(c) <= 0)
+                return -1;
+        c->at += 2;
+        if (size == 0)
+            return 0;
+    }
+}
+
+static void read_field(struct reply *r, const char *line)
+{
+    if (!strncasecmp(line, "content-length:", 15))
+        r->length = atoll(line + 15);
+    else if (!strncasecmp(line, "transfer-encoding:", 18))
+        r->chunked = 1;
+    else if (!strncasecmp(line, "connection:", 11))
+        r->closing = strcasestr(line, "close") != NULL;
+    else if (!strncasecmp(line, "location:", 9)) {
+        const char *value = line + 9 + strspn(line + 9, " ");
+        const char *authority = strstr(value, "://");   /* an absolute URL: what counts is its path */
+        if (authority && value[0] != '/')
+            value = strchrnul(authority + 3, '/');
+        snprintf(r->location, sizeof r->location, "%s", value);
+    }
+}
+
+static int read_head(struct conn *c, struct reply *r)
+{
+    char *end;
+    memset(r, 0, sizeof *r);
+    while (!(end = memmem(c->buffer + c->at, c->have - c->at, "\r\n\r\n", 4)))
+        if (fill(c) <= 0)
+            return -1;
+    *end = 0;
+    r->status = atoi(c->buffer + c->at + 9);
+    char *rest = NULL;
+    for (char *line = strtok_r(c->buffer + c->at, "\r\n", &rest); line; line = strtok_r(NULL, "\r\n", &rest))
+        read_field(r, line);
+    c->at = (size_t)(end + 4 - c->buffer);
+    return r->status >= 100 && r->status < 600 ? 0 : -1;
+}
+
+static void note_latency(struct conn *c, double since_s)
+{
+    if (c->requests == c->latency_room) {
+        c->latency_room = c->latency_room ? 2 * c->latency_room : 256;
+        c->latencies_us = grown(c->latencies_us, c->latency_room * sizeof *c->latencies_us);
+    }
+    c->latencies_us[c->requests++] = (uint32_t)((now_s() - since_s) * 1e6);
+}
+
+/* Reads the answer, discards its body and checks its status; 0 when it is `expected`. */
+static int answer(struct conn *c, const char *method, const char *path, int expected, long rate, struct reply *r)
+{
+    int is_head = method[0] == 'H';
+    do
+        if (read_head(c, r) < 0)
+            return failed(c, "%s %.120s: no answer (%s)", method, path, errno ? strerror(errno) : "closed");
+    while (r->status < 200);
+    c->statuses[r->status]++;
+    if (r->status != expected)
+        return failed(c, "%s %.120s: %d, not %d: %.120s", method, path, r->status, expected, c->buffer + c->at);
+    if (!is_head && r->status != 204) {
+        if (r->chunked ? skip_chunked(c) < 0 : skip(c, r->length, rate) < 0)
+            return failed(c, "%s %.120s: the body ended early", method, path);
+    }
+    if (r->closing)
+        hang_up(c);
+    return 0;
+}
+
+static int ask(struct conn *c, const char *method, const char *path, const char *fields, void *bytes, size_t length)
+{
+    char head[2 * PATH_BYTES];
+    if (dial(c) < 0)
+        return -1;
+    errno = 0;
+    int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: %s:%d\r\nUser-Agent: bench\r\n%s\r\n", method, path,
+                     host, port, fields);
+    struct iovec v[2] = {{head, (size_t)n}, {bytes, length}};
+    return send_vector(c, v, length ? 2 : 1);
+}
+
+/* One step of a push: `length` bytes of the blob from `offset` (-1: all of it in chunked coding); follows the Location. */
+static int step(struct conn *c, struct op *op, const char *method, char *path, long long offset, long long length,
+                int expected)
+{
+    char fields[200];
+    struct reply r;
+    double since = now_s();
+    if (length < 0)
+        snprintf(fields, sizeof fields, "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n");
+    else
+        snprintf(fields, sizeof fields, "Content-Type: application/octet-stream\r\nContent-Length: %lld\r\n", length);
+    int sent = ask(c, method, path, fields, NULL, 0);
+    if (c->fd < 0)
+        return -1;
+    if (sent == 0)
+        sent = length < 0 ? send_chunked(c, op) : send_counted(c, op, offset, length);
+    /* A server may refuse in the middle of a body: its answer says why, so read it even when sending failed. */
+    if (answer(c, method, path, expected, 0, &r) < 0)
+        return -1;
+    note_latency(c, since);
+    if (sent < 0)
+        return failed(c, "%s %.120s: the connection broke while sending", method, path);
+    snprintf(path, PATH_BYTES, "%s", r.location);
+    return 0;
+}
+
+static int push(struct conn *c, struct op *op)
+{
+    char path[PATH_BYTES + 200];
+    snprintf(path, PATH_BYTES, "/v2/%s/blobs/uploads/", op->path);
+    if (step(c, op, "POST", path, 0, 0, 202) < 0)
+        return -1;
+    long long left_for_put = op->size;
+    if (op->kind == PUSH_CHUNKED && step(c, op, "PATCH", path, 0, -1, 202) < 0)
+        return -1;
+    if (op->kind == PUSH_PATCH)
+        for (long long offset = 0; offset < op->size; offset += op->chunk) {
+            long long length = op->size - offset < op->chunk ? op->size - offset : op->chunk;
+            if (step(c, op, "PATCH", path, offset, length, 202) < 0)
+                return -1;
+        }
+    if (op->kind != PUSH_PUT)
+        left_for_put = 0;
+    size_t n = strlen(path);
+    snprintf(path + n, sizeof path - n, "%cdigest=%s", strchr(path, '?') ? '&' : '?', op->digest);
+    if (step(c, op, "PUT", path, 0, left_for_put, 201) < 0)
+        return -1;
+    c->bytes += op->size;
+    return 0;
+}
+
+static int simple(struct conn *c, struct op *op, double since)
+{
+    static const char *METHODS[] = {[GET] = "GET", [HEAD] = "HEAD", [POST] = "POST", [PUT] = "PUT"};
+    const char *method = METHODS[op->kind];
+    char fields[300];
+    struct reply r;
+    if (op->kind == PUT)
+        snprintf(fields, sizeof fields, "Content-Type: %s\r\nContent-Length: %zu\r\n", op->type, op->body->length);
+    else
+        snprintf(fields, sizeof fields, "%s", op->kind == POST ? "Content-Length: 0\r\n" : ACCEPT);
+    int sent = ask(c, method, op->path, fields, op->body ? op->body->bytes : NULL, op->body ? op->body->length : 0);
+    if (c->fd < 0)
+        return -1;
+    if (sent < 0)
+        return failed(c, "%s %.120s: cannot send: %s", method, op->path, strerror(errno));
+    if (answer(c, method, op->path, op->status, op->rate, &r) < 0)
+        return -1;
+    note_latency(c, since);
+    if (op->kind == PUT)
+        c->bytes += (long long)op->body->length;
+    if (op->kind <= HEAD && op->size >= 0 && r.length != op->size)
+        return failed(c, "%s %.120s: Content-Length %lld, not %lld", method, op->path, r.length, op->size);
+    return 0;
+}
+
+/* With --every-ms: waits for the next beat. A beat that came due while the last answer was outstanding counts from then,
+ * so a stall of the server is seen by all the requests it delayed; a late wake-up of this thread is not the server's. */
+static double beat(double *due)
+{
+    double now = now_s();
+    if (every_s == 0)
+        return now;
+    *due += every_s;
+    if (now >= *due)
+        return *due;
+    sleep_s(*due - now);
+    return now_s();
+}
+
+static void *run(void *argument)
+{
+    struct conn *c = argument;
+    dial(c);
+    pthread_barrier_wait(&start_line);
+    double due = now_s();
+    do
+        for (size_t i = 0; i < c->count && !atomic_load(&stopping) && c->errors < MAX_ERRORS_PER_CONNECTION; i++) {
+            double since = beat(&due);
+            if (c->ops[i].kind <= PUSH_CHUNKED)
+                push(c, &c->ops[i]);
+            else
+                simple(c, &c->ops[i], since);
+        }
+    while (seconds > 0 && !atomic_load(&stopping) && c->errors < MAX_ERRORS_PER_CONNECTION && c->count);
+    c->ended_s = now_s();
+    hang_up(c);
+    atomic_fetch_add(&finished, 1);
+    return NULL;
+}
+
+/* Ends the run at its time or on SIGTERM; half a second later nobody may still be waiting for a byte. */
+static void *watch(void *argument)
+{
+    sigset_t *signals = argument;
+    double deadline = seconds > 0 ? began_s + seconds : began_s + 86400;
+    struct timespec tick = {0, 20000000};
+    while (now_s() < deadline && (size_t)atomic_load(&finished) < conn_count && sigtimedwait(signals, NULL, &tick) < 0)
+        ;
+    atomic_store(&stopping, 1);
+    sleep_s((size_t)atomic_load(&finished) < conn_count ? 0.5 : 0);
+    for (size_t i = 0; i < conn_count; i++)
+        if (conns[i].fd >= 0)
+            shutdown(conns[i].fd, SHUT_RDWR);
+    return NULL;
+}
+
+static struct body *body_named(const char *name)
+{
+    for (struct body *b = bodies; b; b = b->next)
+        if (!strcmp(b->name, name))
+            return b;
+    die("no body is called %s", name);
+    return NULL;
+}
+
+static void read_body(const char *name, size_t length)
+{
+    struct body *b = grown(NULL, sizeof *b);
+    snprintf(b->name, sizeof b->name, "%s", name);
+    b->bytes = grown(NULL, length + 1);
+    b->length = length;
+    b->next = bodies;
+    if (fread(b->bytes, 1, length + 1, stdin) != length + 1)
+        die("the plan ends inside a body");
+    bodies = b;
+}
+
+static struct op *new_op(void)
+{
+    if (!conn_count)
+        die("the plan must begin with conn");
+    struct conn *c = &conns[conn_count - 1];
+    if (c->count == c->room) {
+        c->room = c->room ? 2 * c->room : 4;
+        c->ops = grown(c->ops, c->room * sizeof *c->ops);
+    }
+    memset(&c->ops[c->count], 0, sizeof *c->ops);
+    return &c->ops[c->count++];
+}
+
+static void read_line(char *line)
+{
+    char path[PATH_BYTES], how[16], name[64];
+    struct op o = {.status = 200};
+    if (!strncmp(line, "conn", 4)) {
+        conns = grown(conns, (conn_count + 1) * sizeof *conns);
+        memset(&conns[conn_count], 0, sizeof *conns);
+        conns[conn_count++].fd = -1;
+        return;
+    }
+    if (sscanf(line, "body %63s %lld", name, &o.size) == 2) {
+        read_body(name, (size_t)o.size);
+        return;
+    }
+    if (sscanf(line, "push %15s %ld %4095s %lld %159s %64s", how, &o.chunk, path, &o.size, o.digest, o.tail) == 6) {
+        o.kind = how[1] == 'u' ? PUSH_PUT : how[0] == 'p' ? PUSH_PATCH : PUSH_CHUNKED;
+        if (o.size < TAIL_BYTES || strlen(o.tail) != TAIL_BYTES || !pattern_bytes)
+            die("a push needs 64 bytes of tail, as many of body, and a pattern: %s", line);
+    } else if (sscanf(line, "get %4095s %lld %ld", path, &o.size, &o.rate) == 3)
+        o.kind = GET;
+    else if (sscanf(line, "head %4095s %lld", path, &o.size) == 2)
+        o.kind = HEAD;
+    else if (sscanf(line, "post %4095s %d", path, &o.status) == 2)
+        o.kind = POST;
+    else if (sscanf(line, "put %4095s %127s %63s", path, o.type, name) == 3) {
+        o.kind = PUT;
+        o.status = 201;
+        o.body = body_named(name);
+    } else
+        die("cannot read this line of the plan: %s", line);
+    o.path = strdup(path);
+    *new_op() = o;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double cpu_s(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static void print_text(const char *text)
+{
+    putchar('"');
+    for (; *text; text++)
+        if (*text == '"' || *text == '\\' || (unsigned char)*text < 32 || (unsigned char)*text > 126)
+            putchar(' ');
+        else
+            putchar(*text);
+    putchar('"');
+}
+
+static void report(double cpu)
+{
+    long long bytes = 0, least = conn_count ? conns[0].bytes : 0;
+    size_t requests = 0, errors = 0;
+    int statuses[600] = {0};
+    double ended = began_s;
+    for (size_t i = 0; i < conn_count; i++) {
+        struct conn *c = &conns[i];
+        bytes += c->bytes;
+        requests += c->requests;
+        errors += (size_t)c->errors;
+        least = c->bytes < least ? c->bytes : least;
+        ended = c->ended_s > ended ? c->ended_s : ended;
+        for (int s = 0; s < 600; s++)
+            statuses[s] += c->statuses[s];
+    }
+    uint32_t *all = grown(NULL, (requests + 1) * sizeof *all);
+    size_t n = 0;
+    for (size_t i = 0; i < conn_count; n += conns[i].requests, i++)
+        if (conns[i].requests)
+            memcpy(all + n, conns[i].latencies_us, conns[i].requests * sizeof *all);
+    qsort(all, n, sizeof *all, by_value);
+    all[n] = n ? all[n - 1] : 0;
+    printf("{\"seconds\": %.6f, \"bytes\": %lld, \"least_bytes\": %lld, \"requests\": %zu, \"errors\": %zu, "
+           "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"cpu_s\": %.3f, \"statuses\": {",
+           ended - began_s, bytes, least, requests, errors, all[n / 2] / 1e3, all[n * 99 / 100] / 1e3, all[n] / 1e3, cpu);
+    const char *comma = "";
+    for (int s = 0; s < 600; s++)
+        if (statuses[s]) {
+            printf("%s\"%d\": %d", comma, s, statuses[s]);
+            comma = ", ";
+        }
+    printf("}, \"first_error\": ");
+    print_text(first_error);
+    printf("}\n");
+}
+
+static void read_pattern(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        die("cannot open %s: %s", path, strerror(errno));
+    fseek(f, 0, SEEK_END);
+    pattern_bytes = (size_t)ftell(f);
+    rewind(f);
+    pattern = grown(NULL, pattern_bytes);
+    if (fread(pattern, 1, pattern_bytes, f) != pattern_bytes)
+        die("cannot read %s", path);
+    fclose(f);
+}
+
+static void read_arguments(int count, char **values)
+{
+    for (int i = 1; i + 1 < count; i += 2) {
+        const char *flag = values[i], *value = values[i + 1];
+        if (!strcmp(flag, "--host"))
+            host = value;
+        else if (!strcmp(flag, "--port"))
+            port = atoi(value);
+        else if (!strcmp(flag, "--pattern"))
+            read_pattern(value);
+        else if (!strcmp(flag, "--seconds"))
+            seconds = atof(value);
+        else if (!strcmp(flag, "--every-ms"))
+            every_s = atof(value) / 1e3;
+        else if (!strcmp(flag, "--timeout-s"))
+            timeout_s = atoi(value);
+        else
+            die("unknown flag %s", flag);
+    }
+    if (!port)
+        die("--port is missing");
+}
+
+int main(int count, char **values)
+{
+    char *line = NULL;
+    size_t room = 0;
+    sigset_t signals;
+    pthread_t watcher;
+    pthread_attr_t small;
+
+    read_arguments(count, values);
+    while (getline(&line, &room, stdin) > 0)
+        read_line(line);
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    pthread_barrier_init(&start_line, NULL, (unsigned)conn_count + 1);
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 256 * 1024);
+    for (size_t i = 0; i < conn_count; i++)
+        if (pthread_create(&conns[i].thread, &small, run, &conns[i]))
+            die("cannot start thread %zu", i);
+    double cpu_before = cpu_s();
+    began_s = now_s();
+    pthread_barrier_wait(&start_line);
+    began_s = now_s();
+    pthread_create(&watcher, NULL, watch, &signals);
+    for (size_t i = 0; i < conn_count; i++)
+        pthread_join(conns[i].thread, NULL);
+    pthread_join(watcher, NULL);
+    report(cpu_s() - cpu_before);
+    return 0;
+}

@@ -1,0 +1,204 @@
+"""The servers that are compared: how each is started, waited for and stopped.
+
+Every server runs as it is shipped, on 127.0.0.1, on the same disk. Only what a comparison needs is said to it: where to
+listen, where its data lies, and for a peer that deleting is allowed and that it need not write an access log.
+"""
+
+import http.client
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bench.content import MANIFEST_TYPE
+from bench.loader import BenchError
+
+READY_LIMIT_S = 60
+STOP_LIMIT_S = 30
+CHECKOUT = Path(__file__).resolve().parent.parent
+INSTALLED_PEERS = ("docker-registry", "registry")
+
+PEER_CONFIG = """\
+version: 0.1
+log:
+  accesslog:
+    disabled: true
+storage:
+  cache:
+    blobdescriptor: inmemory
+  filesystem:
+    rootdirectory: {folder}
+  delete:
+    enabled: true
+http:
+  addr: 127.0.0.1:{port}
+  secret: benchmark
+"""
+
+
+class Kind(Protocol):
+    """One registry program."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def exits_cleanly(self) -> bool:
+        """Whether it promises to end with 0 after SIGTERM."""
+
+    def command(self, port: int, folder: Path) -> list[str]:
+        """What starts it on this port with its data in this (existing) folder."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """This registry, from a checkout."""
+
+    entry: Path
+    flags: tuple[str, ...] = ()
+    name: str = "holdfast"
+    version: str = ""
+    exits_cleanly: bool = True
+
+    def command(self, port: int, folder: Path) -> list[str]:
+        served = ["serve", "--listen", f"127.0.0.1:{port}", "--data", str(folder / "data")]
+        return [sys.executable, str(self.entry), *served, *self.flags]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A `distribution` registry of any version that reads configuration version 0.1."""
+
+    name: str
+    binary: Path
+    version: str = ""
+    exits_cleanly: bool = False
+
+    def command(self, port: int, folder: Path) -> list[str]:
+        config = folder / "config.yml"
+        config.write_text(PEER_CONFIG.format(folder=folder / "data", port=port))
+        return [str(self.binary), "serve", str(config)]
+
+
+def ours(entry: Path, flags: tuple[str, ...] = ()) -> Ours | None:
+    """This registry, or None where it does not answer to `--version`."""
+    if not entry.is_file():
+        return None
+    version = _version([sys.executable, str(entry), "--version"])
+    return Ours(entry.resolve(), flags, version=version) if version else None
+
+
+def peer(name: str, binary: Path) -> Distribution:
+    """A named peer.
+
+    Raises:
+        BenchError: the file is not a program that tells its version.
+    """
+    version = _version([str(binary), "--version"]) if binary.is_file() else ""
+    if not version:
+        raise BenchError(f"peer {name}: {binary} is not a registry that answers to --version")
+    return Distribution(name, binary.resolve(), version)
+
+
+def installed_peers() -> list[Distribution]:
+    return [peer(name, Path(found)) for name in INSTALLED_PEERS if (found := shutil.which(name))]
+
+
+class Server:
+    """A running server in a folder of its own; `restart` keeps its data."""
+
+    def __init__(self, kind: Kind, folder: Path) -> None:
+        self.kind = kind
+        self.name = kind.name
+        self._folder = folder
+        self._log = folder / "log"
+        (folder / "data").mkdir(parents=True)
+        self.start()
+
+    def start(self, path: str = "/v2/") -> float:
+        """Start it, and return the seconds until it first answered 200 for `path`.
+
+        Raises:
+            BenchError: it ended, or did not answer within a minute.
+        """
+        self.port = _free_port()
+        with self._log.open("ab") as log:
+            begun = time.monotonic()
+            self._process = subprocess.Popen(
+                self.kind.command(self.port, self._folder), stdout=log, stderr=log, cwd=CHECKOUT, env=_environment()
+            )
+        self.pid = self._process.pid
+        while _status(self.port, path) != 200:
+            if self._process.poll() is not None:
+                raise BenchError(f"{self.name} ended with {self._process.returncode}: {self._last_words()}")
+            if time.monotonic() - begun > READY_LIMIT_S:
+                self.stop()
+                raise BenchError(f"{self.name} did not answer within {READY_LIMIT_S} s: {self._last_words()}")
+            time.sleep(0.002)
+        return time.monotonic() - begun
+
+    def stop(self) -> None:
+        """End it with SIGTERM.
+
+        Raises:
+            BenchError: it had to be killed, or ended otherwise than it promises.
+        """
+        self._process.terminate()
+        try:
+            code = self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise BenchError(f"{self.name} did not stop within {STOP_LIMIT_S} s of SIGTERM") from None
+        if self.kind.exits_cleanly and code:
+            raise BenchError(f"{self.name} ended with {code} after SIGTERM: {self._last_words()}")
+
+    def restart(self, path: str) -> float:
+        """Stop and start again; the seconds from the start to the first 200 for `path`."""
+        self.stop()
+        return self.start(path)
+
+    def _last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-600:].strip()
+
+
+def _version(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=_environment(), check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"v?\d+\.\d+\S*", done.stdout)
+    return found.group() if found and done.returncode == 0 else ""
+
+
+def _environment() -> dict[str, str]:
+    """No setting of this shell reaches a server; newer peers would report traces to a collector unless told not to."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
+    return {**kept, "OTEL_TRACES_EXPORTER": "none"}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _status(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=READY_LIMIT_S)
+    try:
+        connection.request("GET", path, headers={"Accept": f"{MANIFEST_TYPE}, */*"})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()

@@ -1,0 +1,238 @@
+"""THE settings: one row each, grouped as in the TOML file; flags, help, pages and checks are made from these rows.
+
+A row is a dataclass field: its name is the attribute that the code reads, its annotation the type that mypy checks,
+its text the default. To add a setting, add a row; `make docs` then writes it into docs/settings.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from config.kinds import Address, Kind, address, choice, count, duration, folder, folder_or_none, size, switch
+from model.units import DAY_S, GIB, KIB, MIB
+
+T = TypeVar("T")
+
+PREFIX: Final = "HOLDFAST_"
+NO_S3: Final = "this version stores on a directory; say filesystem"
+
+
+class ConfigError(Exception):
+    """The operator said something that cannot be done. The message is one line: what, where it was said, what to do."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who decided a value: `default`, `file` (its path), `environment` (the variable) or `flag` (with its dashes)."""
+
+    kind: Literal["default", "file", "environment", "flag"]
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".rstrip()
+
+
+DEFAULT: Final = Origin("default")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A row: what can be set, under which names, and what it means."""
+
+    attribute: str
+    group: str
+    kind: Kind[Any]
+    default: str
+    help: str
+    bare: bool
+    short_flag: str
+
+    @property
+    def name(self) -> str:
+        """The name in the TOML file, and the stem of the others."""
+        return self.attribute.removesuffix(self.kind.suffix)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags on the command line, the one for the manual first."""
+        own = "--" + self.name.replace("_", "-")
+        return (self.short_flag, own) if self.short_flag else (own,)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables, the one that wins last."""
+        prefixed = PREFIX + self.name.upper()
+        return (self.name.upper(), prefixed) if self.bare else (prefixed,)
+
+
+def setting(default: str, kind: Kind[T], help_text: str, *, bare: bool = False, flag: str = "") -> T:
+    """A field that is a setting.
+
+    `bare` settings are read from the environment without the prefix as well: those whose name other software
+    of this kind has made familiar. `flag` is a shorter flag beside the regular one.
+    """
+    row = {"default": default, "kind": kind, "help": help_text, "bare": bare, "short_flag": flag}
+    return field(default_factory=partial(kind.parse, default), metadata=row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """Where it listens and how it runs."""
+
+    listen: Address = setting(
+        "127.0.0.1:5000", address(), "Where to listen; port 0 takes a free one and says which.", bare=True
+    )
+    grace_s: float = setting(
+        "30s", duration(0, 3600), "How long running transfers may go on after SIGTERM; uploads stay resumable after it."
+    )
+    uvloop: str = setting(
+        "auto", choice("auto", "on", "off"), "The faster event loop: auto takes it when it is installed, on insists."
+    )
+    metrics: bool = setting("on", switch(), "Whether /metrics answers (Prometheus text format).")
+
+    @property
+    def listen_host(self) -> str:
+        """The host of `listen`, IPv6 without brackets."""
+        return self.listen.host
+
+    @property
+    def listen_port(self) -> int:
+        """The port of `listen`; 0 when the kernel shall choose."""
+        return self.listen.port
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """Where everything is kept."""
+
+    data_dir: Path = setting(
+        "./data",
+        folder(),
+        "The folder of this registry: catalog, secrets, unfinished uploads and content. Made when missing.",
+        bare=True,
+        flag="--data",
+    )
+    storage_driver: str = setting(
+        "filesystem",
+        choice("filesystem", "memory", refused={"s3": NO_S3}),
+        "Where content is kept: filesystem, or memory (gone at the end; for trying things out).",
+        bare=True,
+    )
+    storage_root_dir: Path | None = setting(
+        "",
+        folder_or_none(),
+        "Where content and unfinished uploads are kept, when not in the data folder; one filesystem, please.",
+        bare=True,
+    )
+    durability: str = setting(
+        "full",
+        choice("full", "none"),
+        "full: what was answered with success survives a power cut. none: faster, survives a crash of the program.",
+        bare=True,
+    )
+
+    @property
+    def storage_root(self) -> Path:
+        """The folder that holds `docker/` and the spool."""
+        return self.storage_root_dir or self.data_dir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uploads:
+    """How long unfinished uploads are kept, and how many."""
+
+    upload_expiry_s: float = setting(
+        "24h",
+        duration(1, 3650 * DAY_S),
+        "An unfinished upload is dropped when nothing was written to it for so long.",
+        bare=True,
+    )
+    max_uploads: int = setting("10000", count(1, 10_000_000), "How many uploads may be open in all.")
+    max_uploads_per_repository: int = setting(
+        "1000", count(1, 10_000_000), "How many uploads may be open in one repository."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a single client may ask of the server."""
+
+    max_manifest_bytes: int = setting("4MiB", size(64 * KIB, 64 * MIB), "The largest manifest that is accepted.")
+    max_header_bytes: int = setting(
+        "16KiB", size(4 * KIB, MIB), "The longest request line, and the longest single header field, that is read."
+    )
+    stall_timeout_s: float = setting(
+        "120s", duration(1, DAY_S), "A connection that makes no progress for so long, either way, is closed."
+    )
+    max_connections: int = setting(
+        "4096", count(0, 1_000_000), "How many connections are served at once; 0: any number."
+    )
+    max_connections_per_address: int = setting(
+        "1024", count(0, 1_000_000), "How many connections one client address may have at once; 0: any number."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """How much memory is taken for what; nothing here grows with the size of what is stored."""
+
+    buffer_count: int = setting(
+        "48", count(2, 4096), "Receive buffers of 1 MiB each, shared by all uploads that have bytes under way."
+    )
+    cache_bytes: int = setting("64MiB", size(0, 64 * GIB), "Manifests, names and small blobs kept at hand.")
+    small_blob_bytes: int = setting("64KiB", size(0, 4 * MIB), "Blobs up to this size may be kept at hand as well.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registry:
+    """What clients may do."""
+
+    sparse_indexes: bool = setting(
+        "off", switch(), "Accept an image index although some of the manifests it lists are not here."
+    )
+    delete_enabled: bool = setting("on", switch(), "Whether clients may delete tags, manifests and blobs.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """What is written about what happens; secrets never are."""
+
+    log_format: str = setting("text", choice("text", "json"), "Lines for people, or one JSON object per line.")
+    log_level: str = setting(
+        "info", choice("debug", "info", "warning", "error"), "The least important messages that are written."
+    )
+    access_log: bool = setting("on", switch(), "One line per request.")
+
+
+SECTIONS: Final[tuple[type, ...]] = (Server, Storage, Uploads, Limits, Memory, Registry, Log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Server, Storage, Uploads, Limits, Memory, Registry, Log):
+    """Every setting, decided; the sections above are its parts, `origins` knows who decided each (by setting name)."""
+
+    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
+
+    def origin(self, name: str) -> Origin:
+        """Who decided the setting `name`."""
+        return self.origins.get(name, DEFAULT)
+
+    def said(self, name: str) -> str:
+        """`name = value (origin)`: how a message about a setting begins."""
+        row = BY_NAME[name]
+        return f"{name} = {row.kind.show(getattr(self, row.attribute))} ({self.origin(name)})"
+
+
+def _rows() -> tuple[Setting, ...]:
+    """The rows of all sections, in the order in which they stand above."""
+    return tuple(
+        Setting(attribute=each.name, group=section.__name__.lower(), **each.metadata)
+        for section in SECTIONS
+        for each in fields(section)
+    )
+
+
+SETTINGS: Final = _rows()
+BY_NAME: Final[Mapping[str, Setting]] = {row.name: row for row in SETTINGS}

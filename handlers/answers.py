@@ -1,0 +1,47 @@
+"""Answers that several handlers give, each in one place, and the answer whose body is a file."""
+
+import json
+from collections.abc import Callable, Sequence
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from handlers.sending import FileSpan
+from model.digests import Digest
+
+JSON = "application/json"
+
+
+class FileResponse(web.StreamResponse):
+    """An answer whose body is sent in pieces by the boundary, after it has put its own headers on.
+
+    `parts` are sent in order; `close` is called once, whatever happens.
+    """
+
+    def __init__(
+        self, status: int, headers: dict[str, str], parts: Sequence[bytes | FileSpan], close: Callable[[], None]
+    ) -> None:
+        super().__init__(status=status, headers=headers)
+        self.parts = parts
+        self.close = close
+
+
+def empty(status: int, headers: dict[str, str] | None = None) -> web.Response:
+    """An answer with headers only."""
+    return web.Response(status=status, headers=headers)
+
+
+def document(value: object, *, status: int = 200, headers: dict[str, str] | None = None, media_type: str = JSON) -> web.Response:
+    """A JSON answer."""
+    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return web.Response(status=status, body=body, headers={"Content-Type": media_type, **(headers or {})})
+
+
+def stored(location: str, digest: Digest, headers: dict[str, str] | None = None) -> web.Response:
+    """201 for content that is durable now; the Location can be fetched (end-6, end-7a, end-11)."""
+    return empty(201, {"Location": location, "Docker-Content-Digest": str(digest), **(headers or {})})
+
+
+def next_link(path: str, query: Sequence[tuple[str, str | int]]) -> dict[str, str]:
+    """The Link header to the next page; path only, as every URL we hand out."""
+    return {"Link": f'<{path}?{urlencode(query)}>; rel="next"'}

@@ -1,0 +1,1 @@
+"""The OCI distribution face: one file per noun of the specification."""

@@ -1,0 +1,41 @@
+"""The referrers of a manifest, as an index (end-12): always 200, also for what does not exist yet."""
+
+import json
+from typing import Any, Final
+
+from aiohttp import web
+
+from handlers import answers
+from handlers.call import Call
+from model.descriptors import OCI_INDEX
+from model.digests import Digest
+
+PAGE_BYTES: Final = 4 * 1024 * 1024
+"""An answer above this is no manifest any more for most clients, so it goes on behind a Link."""
+
+
+async def list_referrers(call: Call) -> web.StreamResponse:
+    """GET: several `artifactType` parameters mean any of them, as containerd sends them."""
+    subject = Digest.parse(call.argument)
+    wanted = [kind for kind in call.query.get("artifactType", []) if kind]
+    found = await call.services.referrers.of(call.repository, subject, wanted)
+    shown, rest = _page(found, call.first("last"))
+    headers = {"OCI-Filters-Applied": "artifactType"} if wanted else {}
+    if rest:
+        path = f"/v2/{call.repository}/referrers/{subject}"
+        headers |= answers.next_link(path, [*(("artifactType", kind) for kind in wanted), ("last", shown[-1]["digest"])])
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown}
+    return answers.document(index, headers=headers, media_type=OCI_INDEX)
+
+
+def _page(found: list[dict[str, Any]], last: str | None) -> tuple[list[dict[str, Any]], bool]:
+    """The entries behind `last` that fit into one answer (at least one), and whether more follow."""
+    start = next((number + 1 for number, entry in enumerate(found) if entry["digest"] == last), 0)
+    shown: list[dict[str, Any]] = []
+    size_bytes = 0
+    for entry in found[start:]:
+        size_bytes += len(json.dumps(entry, ensure_ascii=False).encode()) + 1
+        if shown and size_bytes > PAGE_BYTES:
+            return shown, True
+        shown.append(entry)
+    return shown, False

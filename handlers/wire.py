@@ -1,0 +1,79 @@
+"""Errors into answers: one table of statuses, one JSON shape, and the extra headers some errors carry (D12)."""
+
+import json
+from typing import Final
+
+from aiohttp import web
+
+from handlers import locations
+from model.errors import (
+    Conflict,
+    Denied,
+    Invalid,
+    OffsetMismatch,
+    RangeNotSatisfiable,
+    RegistryError,
+    StorageFull,
+    TooLarge,
+    TooMany,
+    TooManyParameters,
+    Unauthorized,
+    Unavailable,
+    Unknown,
+    Unsupported,
+)
+from multipart.interrupted import TakenOver, TooSlow
+
+STATUS: Final[dict[type[RegistryError], int]] = {
+    Invalid: 400,
+    OffsetMismatch: 416,
+    TooSlow: 408,
+    TakenOver: 409,
+    TooLarge: 413,
+    TooManyParameters: 414,
+    RangeNotSatisfiable: 416,
+    Unknown: 404,
+    Unauthorized: 401,
+    Denied: 403,
+    Unsupported: 405,
+    TooMany: 429,
+    Conflict: 409,
+    Unavailable: 503,
+    StorageFull: 507,
+}
+
+
+def status_of(error: RegistryError) -> int:
+    """The status of the most specific row of STATUS that `error` is an instance of."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def answer(error: RegistryError, repository: str = "") -> web.Response:
+    """The answer a caller gets for `error`, in the shape of the distribution specification."""
+    return _response(status_of(error), error.code, error.message, error.detail, _headers(error, repository))
+
+
+def plain_answer(status: int, code: str, message: str) -> web.Response:
+    """An error that has no class: what the HTTP parser refuses, and what must not happen (500)."""
+    return _response(status, code, message, {}, {})
+
+
+def _headers(error: RegistryError, repository: str) -> dict[str, str]:
+    match error:
+        case OffsetMismatch():
+            return locations.of_upload(repository, error.upload_id, error.offset_bytes, empty_range="0--1")
+        case RangeNotSatisfiable():
+            return {"Content-Range": f"bytes */{error.size_bytes}"}
+        case TooMany():
+            return {"Retry-After": str(error.retry_after_s)}
+        case Unavailable():
+            return {"Retry-After": "5"}
+    return {}
+
+
+def _response(status: int, code: str, message: str, detail: dict[str, object], headers: dict[str, str]) -> web.Response:
+    entry: dict[str, object] = {"code": code, "message": message}
+    if detail:
+        entry["detail"] = detail
+    body = json.dumps({"errors": [entry]}, default=str).encode()
+    return web.Response(status=status, body=body, headers={"Content-Type": "application/json", **headers})

@@ -1,0 +1,45 @@
+"""Three calls of the kernel that Python does not bind: early write-back, preallocation, and both made optional.
+
+They only make things faster or let a full disk show early; where a filesystem does not know them, nothing is lost.
+ctypes releases the GIL during the call.
+"""
+
+import ctypes
+import errno
+import os
+from typing import Final
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
+_SYNC_FILE_RANGE_WRITE: Final = 2
+_FALLOC_FL_KEEP_SIZE: Final = 1
+_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.ESPIPE})
+
+
+def start_write_back(fd: int, offset: int, length_bytes: int) -> None:
+    """Ask the kernel to begin writing this range to the disk; durability still needs a sync.
+
+    Taken off the end of a large upload, this makes its fdatasync almost free (performance-shapes: 13-15 % of the whole).
+    A failure is ignored on purpose: the later fdatasync reports whatever is wrong.
+    """
+    call = getattr(_LIBC, "sync_file_range", None)
+    if call is not None:
+        call(
+            ctypes.c_int(fd), ctypes.c_int64(offset), ctypes.c_int64(length_bytes), ctypes.c_uint(_SYNC_FILE_RANGE_WRITE)
+        )
+
+
+def reserve(fd: int, offset: int, length_bytes: int) -> None:
+    """Reserve room for bytes that are announced, without changing the file's size.
+
+    Raises:
+        OSError: ENOSPC or EDQUOT: the disk has no room for them, said before a byte is received.
+    """
+    call = getattr(_LIBC, "fallocate", None)
+    if call is None or length_bytes <= 0:
+        return
+    failed = call(
+        ctypes.c_int(fd), ctypes.c_int(_FALLOC_FL_KEEP_SIZE), ctypes.c_int64(offset), ctypes.c_int64(length_bytes)
+    )
+    code = ctypes.get_errno()
+    if failed and code not in _UNSUPPORTED:
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,42 @@
+"""The marks of a spool file: which prefixes of it are known to be whole, provable after any crash.
+
+After kill -9 the page cache still holds what was written; after a power cut some of it may be zeros, or missing, or of
+an older life of the file. Neither the file's length nor a number in a table tells which. So beside each spool file
+lies a file of records `offset (8 bytes), SHA-256 of the bytes before it (32 bytes)`, appended as the bytes arrive. A
+resumed session has to hash its prefix again anyway (hashlib's state cannot be saved); doing so, it stops at the last
+mark that agrees. Whatever the disk lost, nothing unproven is ever offered as received.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_RECORD: Final = struct.Struct(">Q32s")
+
+
+def append(fd: int, offset: int, prefix_sha256: bytes) -> None:
+    """Add a mark; `fd` is open for appending. A torn record at the end is never read back as one."""
+    os.write(fd, _RECORD.pack(offset, prefix_sha256))
+
+
+def read(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The marks, as far as their offsets rise; a missing file has none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return
+    last = 0
+    whole = len(content) - len(content) % _RECORD.size
+    for offset, prefix_sha256 in _RECORD.iter_unpack(content[:whole]):
+        if offset <= last:
+            return
+        last = offset
+        yield offset, prefix_sha256
+
+
+def rewind(fd: int, path: Path, offset: int) -> None:
+    """Forget the marks behind `offset`, after the spool file was cut there."""
+    kept = sum(1 for mark, _ in read(path) if mark <= offset)
+    os.ftruncate(fd, kept * _RECORD.size)

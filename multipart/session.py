@@ -1,0 +1,109 @@
+"""One upload session in memory: its place in life, its spool file, and what is known of its prefix."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from model.digests import Digest
+from multipart.bodies import Body
+from multipart.interrupted import require_whole
+from multipart.place import Place, plan
+from multipart.spool import SpoolFile
+from multipart.states import Event, State, after
+from multipart.uninterrupted import to_its_end
+from store.uploads import UploadRow
+
+T = TypeVar("T")
+
+class Session:
+    """An upload session. Its methods are called by whoever has its turn (`multipart/locks.py`)."""
+
+    def __init__(self, row: UploadRow, spool: SpoolFile, workers: Executor, *, recovered: bool) -> None:
+        self.row = row
+        self.spool = spool
+        self.state = State.OPEN
+        self.touched_at_s = row.touched_at_s
+        self.ledger_touched_at_s = row.touched_at_s
+        """What the ledger knows of `touched_at_s`; it is told in the background."""
+        self.receiving: Body | None = None
+        """The body that arrives just now."""
+        self.stored: Digest | None = None
+        """The bytes are under this digest's key already, and no longer in the spool file: only the catalog's commit
+        failed. Finishing again is all that can be done; new bytes start the session from nothing."""
+        self._workers = workers
+        self._recovered = recovered
+        self._recovering: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        """The id in the session's Locations."""
+        return self.row.id
+
+    @property
+    def offset_bytes(self) -> int:
+        """How many bytes are received: S in oci.md 2."""
+        return self.spool.offset_bytes
+
+    def move(self, event: Event) -> None:
+        """Go to the state that follows; WrongState if there is none."""
+        self.state = after(self.state, event)
+
+    async def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Run something that blocks on the disk in a thread; returns only when the thread is through, also if cancelled."""
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(self._workers, function, *args))
+
+    async def recover(self) -> None:
+        """After a restart, prove the prefix before anybody is told of it; at once when that is done.
+
+        Any number of callers share one reading of the file, and none of them stops it by going away.
+        """
+        if self._recovered:
+            return
+        if self._recovering is None:
+            self._recovering = asyncio.create_task(self.call(self.spool.recover))
+        await asyncio.shield(self._recovering)
+        self._recovered = True
+
+    async def receive(self, body: Body, place: Place) -> None:
+        """Add the body to the session, as `place` says; all that arrived is kept, however the body ends.
+
+        Raises:
+            SizeInvalid, OffsetMismatch: see `multipart/place.py`; nothing was added. SizeInvalid also when a chunked
+                body is not as long as its Content-Range; what belongs to the session was added.
+            BodyVanished, TooSlow, TakenOver: the body ended early; what arrived was added.
+            UploadInvalid: the chunked framing is broken; what came before was added.
+            StorageFull, StorageFailed: the disk; what was written whole was added.
+        """
+        self.move(Event.RECEIVE)
+        if self.stored is not None and body.length_bytes != 0:
+            await self.call(self.spool.reset)
+            self.stored = None
+        todo = plan(place, length_bytes=body.length_bytes, offset_bytes=self.offset_bytes, upload_id=self.id)
+        if body.length_bytes == 0:
+            return
+        self.receiving = body
+        try:
+            await self.call(self.spool.open, body.length_bytes)
+            poured = await body.pour(_Pouring(self.spool, todo.start), limit_bytes=todo.limit_bytes)
+        finally:
+            self.receiving = None
+            await self.call(self.spool.rest)
+        require_whole(poured, place.span.length if place.span is not None else None)
+
+
+class _Pouring:
+    """The sink of one body: goes back first if the client's Location says so, but only once a byte is there."""
+
+    def __init__(self, spool: SpoolFile, start: int) -> None:
+        self._spool = spool
+        self._rewind_to = start if start < spool.offset_bytes else None
+
+    def write(self, data: memoryview) -> None:
+        if not data:
+            return
+        if self._rewind_to is not None:
+            self._spool.rewind(self._rewind_to)
+            self._rewind_to = None
+        self._spool.write(data)
+

@@ -1,0 +1,303 @@
+"""Upload sessions: open, receive, finish, cancel, expire (D5).
+
+A session is a durable row in the ledger and a spool file. All requests on it take turns. Whatever way a request ends,
+what arrived stays, so that the client - or the next one, or the same one after a restart of ours - goes on from there.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.clock import Clock
+from model.digests import Digest
+from model.errors import DigestMismatch, RegistryError, Stopping, TooMany, UploadUnknown
+from multipart.bodies import Body
+from multipart.expiry import is_expired
+from multipart.interrupted import require_whole
+from multipart.ledger import Ledger
+from multipart.locks import Turns
+from multipart.place import Place
+from multipart.session import Session
+from multipart.spool import SpoolFile
+from multipart.states import Event, State
+from multipart.uninterrupted import to_its_end
+from store.blobs import Blobs
+from store.uploads import UploadRow
+
+log = logging.getLogger("holdfast.uploads")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """How many sessions may be open, and for how long (seconds) one may lie idle."""
+
+    in_all: int = 10_000
+    per_repository: int = 1_000
+    expiry_s: float = 24 * 3600
+
+
+class Sessions:
+    """All open upload sessions."""
+
+    def __init__(
+        self, *, ledger: Ledger, blobs: Blobs, spool_folder: Path, workers: Executor, clock: Clock, limits: UploadLimits,
+        durable: bool = True,
+    ) -> None:
+        self._ledger, self._blobs, self._folder = ledger, blobs, spool_folder
+        self._workers, self._clock, self._limits = workers, clock, limits
+        self._durable = durable
+        self._sessions: dict[str, Session] = {}
+        self._per_repository: dict[str, int] = {}
+        self._turns = Turns()
+        self._stopping = False
+
+
+    def all(self) -> list[Session]:
+        """The open sessions, oldest first."""
+        return sorted(self._sessions.values(), key=lambda session: session.row.created_at_s)
+
+    async def open(self, repository: str, *, algorithm: str = "sha256", owner: str = "") -> Session:
+        """Begin a session, durably: it survives a crash from the moment this returns.
+
+        Raises:
+            TooMany: a limit on open sessions is reached.
+        """
+        self._check_limits(repository)
+        now = self._clock.now_s()
+        row = UploadRow(
+            id=str(uuid.uuid4()), repository=repository, algorithm=algorithm, created_at_s=now, touched_at_s=now, owner=owner
+        )
+        session = self._adopt(row, recovered=True)
+        try:
+            await self._ledger.add(row)
+        except BaseException:
+            self._forget(session)
+            raise
+        return session
+
+    async def offset(self, repository: str, upload_id: str) -> int:
+        """How many bytes the session holds; after a restart, only what is proven. UploadUnknown if there is none."""
+        session = self._get(repository, upload_id)
+        await session.recover()
+        self._touch(session)
+        return session.offset_bytes
+
+    async def append(self, repository: str, upload_id: str, body: Body, place: Place) -> int:
+        """Add a chunk and return the new offset. Errors: those of `Session.receive`, and UploadUnknown."""
+        session = self._get(repository, upload_id)
+        async with self._turn(session, body):
+            await session.receive(body, place)
+            return session.offset_bytes
+
+    async def finish(self, repository: str, upload_id: str, body: Body, place: Place, digest: Digest) -> None:
+        """Add the last chunk (often empty), check the whole against `digest`, and make it a blob of the repository.
+
+        When this returns, the blob is durable and visible (D3). Once the bytes are complete, the rest happens even if
+        the request is cancelled. Repeating a request whose answer was lost succeeds again: if the session is unknown
+        and the repository has the blob, the body is read to its end and dropped (rule 11).
+
+        Raises:
+            DigestMismatch: the bytes hash to something else; the session is gone (rule 10).
+            StorageFull, StorageFailed: the session is as it was; the same request may be repeated.
+            Those of `append`.
+        """
+        try:
+            await self._finish(self._get(repository, upload_id), body, place, digest)
+        except UploadUnknown:
+            if not await self._blobs.has(repository, digest):
+                raise
+            require_whole(await body.pour(_Nowhere()))
+
+    async def receive_whole(self, repository: str, body: Body, digest: Digest, *, owner: str = "") -> None:
+        """A blob in one request: nothing to resume, so no row in the ledger; its file is swept at the next start."""
+        self._check_limits(repository)
+        now = self._clock.now_s()
+        row = UploadRow(
+            id=str(uuid.uuid4()),
+            repository=repository,
+            algorithm=digest.algorithm,
+            created_at_s=now,
+            touched_at_s=now,
+            owner=owner,
+        )
+        session = self._adopt(row, recovered=True)
+        try:
+            await self._finish(session, body, Place(), digest)
+        finally:
+            if session.state is State.OPEN:
+                await self._discard(session, Event.CANCEL)
+
+    async def cancel(self, repository: str, upload_id: str) -> None:
+        """End the session and remove what it holds; a request that is receiving is asked to leave."""
+        session = self._get(repository, upload_id)
+        async with self._turn(session, None):
+            await self._discard(session, Event.CANCEL)
+
+    async def expire(self) -> int:
+        """End the sessions that lie idle for too long; returns how many."""
+        now, ended = self._clock.now_s(), 0
+        for session in self.all():
+            if self._sessions.get(session.id) is session and self._idle(session, now):
+                # Idle means that nobody holds the turn, so it is ours without waiting.
+                async with self._turns.turn(session.id, please_stop=_nothing):
+                    await self._discard(session, Event.EXPIRE)
+                ended += 1
+                log.info("upload %s in %s expired, idle for too long", session.id, session.row.repository)
+        return ended
+
+    async def flush(self) -> None:
+        """Bring what open sessions hold to the disk, and their last use to the ledger; for the background.
+
+        After this a power cut costs a client at most what came later. A disk that fails is logged and tried again: the
+        bytes are still in memory, and the commit of the blob reports its own failure.
+        """
+        for session in self.all():
+            if self._durable and session.spool.dirty:
+                try:
+                    await session.call(session.spool.sync)
+                except RegistryError as error:
+                    log.warning("upload %s: %s", session.id, error)
+        touched = {s.id: s.touched_at_s for s in self.all() if s.touched_at_s != s.ledger_touched_at_s}
+        if touched:
+            await self._ledger.touch(touched)
+            for upload_id in touched.keys() & self._sessions.keys():
+                self._sessions[upload_id].ledger_touched_at_s = touched[upload_id]
+
+    async def settle(self) -> None:
+        """At start: take up the sessions of the ledger, and remove files that belong to none of them."""
+        for row in await self._ledger.rows():
+            self._adopt(row, recovered=False)
+        removed = await asyncio.get_running_loop().run_in_executor(
+            self._workers, _remove_strays, self._folder, frozenset(self._sessions)
+        )
+        if self._sessions or removed:
+            log.info("uploads: %d open, %d stray files removed", len(self._sessions), removed)
+        await self.expire()
+
+    async def recover_all(self) -> None:
+        """Prove the prefixes of all sessions, one after the other, so that returning clients need not wait."""
+        for session in self.all():
+            try:
+                await session.recover()
+            except RegistryError as error:
+                log.warning("upload %s cannot be read again: %s", session.id, error)
+
+    def stop(self) -> None:
+        """Ask all running requests to leave; what they received stays resumable. New ones are refused."""
+        self._stopping = True
+        self._turns.ask_all()
+
+    @asynccontextmanager
+    async def _turn(self, session: Session, body: Body | None) -> AsyncIterator[None]:
+        """Have the session to oneself, proven and alive."""
+        if self._stopping:
+            raise Stopping("the server is about to stop; the upload can go on after its restart")
+        async with self._turns.turn(session.id, please_stop=body.stop if body is not None else _nothing):
+            await session.recover()
+            if self._sessions.get(session.id) is not session:
+                raise UploadUnknown("this upload has ended meanwhile", upload=session.id)
+            self._touch(session)
+            try:
+                yield
+            finally:
+                self._touch(session)
+
+    async def _finish(self, session: Session, body: Body, place: Place, digest: Digest) -> None:
+        async with self._turn(session, body):
+            await session.receive(body, place)
+            await to_its_end(asyncio.ensure_future(self._seal(session, digest)))
+
+    async def _seal(self, session: Session, digest: Digest) -> None:
+        """The bytes are complete: check, store, forget the session."""
+        session.move(Event.FINISH)
+        spool = session.spool
+        try:
+            actual = await session.call(spool.digest_of_all, digest.algorithm)
+            if actual == digest.hex:
+                if session.stored is None:
+                    await session.call(spool.complete)
+                    await self._blobs.store(digest, spool.path, session.offset_bytes)
+                    session.stored = digest
+                await self._blobs.link(session.row.repository, digest, session.offset_bytes, upload_id=session.id)
+        except BaseException:
+            session.move(Event.FAILED)
+            raise
+        if actual != digest.hex:
+            await self._discard(session, Event.REFUSED)
+            raise DigestMismatch(expected=str(digest), actual=f"{digest.algorithm}:{actual}")
+        session.move(Event.STORED)
+        self._forget(session)
+        await session.call(spool.remove)
+
+    async def _discard(self, session: Session, event: Event) -> None:
+        """Forget a session and its files. The ledger goes first: files without a row are swept at start."""
+        session.move(event)
+        self._forget(session)
+        await self._ledger.remove(session.id)
+        await session.call(session.spool.remove)
+
+    def _get(self, repository: str, upload_id: str) -> Session:
+        """The session of that id, if it belongs to that repository (rule 2); UploadUnknown otherwise."""
+        session = self._sessions.get(upload_id)
+        if session is None or session.row.repository != repository:
+            raise UploadUnknown("no such upload session in this repository; start again with POST", upload=upload_id[:100])
+        return session
+
+    def _adopt(self, row: UploadRow, *, recovered: bool) -> Session:
+        spool = SpoolFile(self._folder, row.id, (row.algorithm,))
+        session = Session(row, spool, self._workers, recovered=recovered)
+        self._sessions[row.id] = session
+        self._per_repository[row.repository] = self._per_repository.get(row.repository, 0) + 1
+        return session
+
+    def _forget(self, session: Session) -> None:
+        if self._sessions.pop(session.id, None) is None:
+            return
+        left = self._per_repository.pop(session.row.repository) - 1
+        if left:
+            self._per_repository[session.row.repository] = left
+
+    def _check_limits(self, repository: str) -> None:
+        if self._stopping:
+            raise Stopping("the server is about to stop; try again after its restart")
+        if len(self._sessions) >= self._limits.in_all:
+            raise TooMany("too many uploads are open; end or finish some (setting max_uploads)", limit=self._limits.in_all)
+        if self._per_repository.get(repository, 0) >= self._limits.per_repository:
+            raise TooMany(
+                "too many uploads are open in this repository; end or finish some (setting max_uploads_per_repository)",
+                limit=self._limits.per_repository,
+            )
+
+    def _idle(self, session: Session, now_s: float) -> bool:
+        return not self._turns.held(session.id) and is_expired(
+            touched_at_s=session.touched_at_s, now_s=now_s, expiry_s=self._limits.expiry_s
+        )
+
+    def _touch(self, session: Session) -> None:
+        session.touched_at_s = self._clock.now_s()
+
+
+class _Nowhere:
+    """A sink for bytes that are stored already."""
+
+    def write(self, data: memoryview) -> None:
+        """Drop them."""
+
+
+def _nothing() -> None:
+    """A holder that receives nothing has nothing to stop: it will be through in a moment."""
+
+
+def _remove_strays(folder: Path, known: Iterable[str]) -> int:
+    """Remove the spool files of no known session; returns how many. Only files of our own naming are touched."""
+    keep, removed = set(known), 0
+    for path in folder.iterdir():
+        if path.suffix in (".data", ".marks") and path.stem not in keep:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed

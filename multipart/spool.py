@@ -1,0 +1,239 @@
+"""Spool files: where received bytes lie until they are a blob (D2).
+
+A spool file is `<upload id>.data` in the spool folder, with its marks (`multipart/marks.py`) beside it. The folder is on
+the same filesystem as the store, so that committing is a rename. Everything here blocks and is called in threads, by
+one thread at a time for one session; the session's turn sees to that.
+"""
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from model.errors import RegistryError, StorageFailed, StorageFull
+from model.units import MIB
+from multipart import filesystem, marks
+from multipart.hashing import RunningDigests
+
+WRITE_BACK_BYTES: Final = 8 * MIB
+"""How much is written before the kernel is asked to begin writing it to the disk."""
+
+MARK_BYTES: Final = 256 * 1024
+"""At least this much lies between two marks, so that a slow client does not make a mark of every packet."""
+
+READ_BYTES: Final = MIB
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def storage_error(error: OSError, doing: str) -> RegistryError:
+    """What an OSError of the disk means to a caller; the message names no path of the server."""
+    if error.errno in _FULL:
+        return StorageFull(f"no room left on the disk while {doing}")
+    return StorageFailed(f"the disk failed while {doing}: {error.strerror or type(error).__name__}")
+
+
+class SpoolFile:
+    """One spool file, its marks and the running digests of what it holds."""
+
+    def __init__(self, folder: Path, upload_id: str, algorithms: tuple[str, ...] = ()) -> None:
+        self.path = folder / f"{upload_id}.data"
+        self.marks_path = folder / f"{upload_id}.marks"
+        self.offset_bytes = 0
+        """How many bytes are received, written and hashed: the contiguous prefix."""
+        self.digests = RunningDigests(algorithms)
+        self.dirty = False
+        """Something was written since the last `sync`."""
+        self._checkpoints: dict[int, RunningDigests] = {0: self.digests.copy()}
+        self._fd = self._marks_fd = -1
+        self._named = False  # whether the names of the two files are on the disk
+        self._marked_bytes = self._written_back_bytes = 0
+
+    def open(self, expected_bytes: int | None) -> None:
+        """Make ready for writing; with `expected_bytes` known, a disk without room for them says so now."""
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            if expected_bytes is not None and expected_bytes >= MIB:
+                filesystem.reserve(self._fd, self.offset_bytes, expected_bytes)
+        except OSError as error:
+            self.close()
+            raise storage_error(error, "opening the upload") from error
+
+    def write(self, data: memoryview) -> None:
+        """Add `data` to the prefix: write, hash, mark. On failure the prefix holds nothing that is not written whole.
+
+        Raises:
+            StorageFull, StorageFailed.
+        """
+        try:
+            start = self.offset_bytes
+            _write_all(self._fd, data, start)
+            self.digests.update(data)
+            self.offset_bytes = start + len(data)
+            self.dirty = True
+            if self.offset_bytes - self._marked_bytes >= MARK_BYTES:
+                self._mark()
+            if self.offset_bytes - self._written_back_bytes >= WRITE_BACK_BYTES:
+                filesystem.start_write_back(
+                    self._fd, self._written_back_bytes, self.offset_bytes - self._written_back_bytes
+                )
+                self._written_back_bytes = self.offset_bytes
+        except OSError as error:
+            raise storage_error(error, "receiving the upload") from error
+
+    def rewind(self, offset_bytes: int) -> None:
+        """Cut the prefix back to `offset_bytes`; the file must be open."""
+        try:
+            digests = self._checkpoints.get(offset_bytes) or self._digest_prefix(offset_bytes)
+            os.ftruncate(self._fd, offset_bytes)
+            self._open_marks()
+            marks.rewind(self._marks_fd, self.marks_path, offset_bytes)
+        except OSError as error:
+            raise storage_error(error, "going back in the upload") from error
+        self.digests = digests.copy()
+        self.offset_bytes = offset_bytes
+        self._written_back_bytes = min(self._written_back_bytes, offset_bytes)
+        self._marked_bytes = 0
+        self._checkpoints = {at: kept for at, kept in self._checkpoints.items() if at <= offset_bytes}
+        self.dirty = True
+
+    def rest(self) -> None:
+        """The request is over: mark where we are, give back what was reserved too much, close."""
+        try:
+            if self._fd >= 0:
+                if self.offset_bytes > self._marked_bytes:
+                    self._mark()
+                os.ftruncate(self._fd, self.offset_bytes)
+                self._checkpoints[self.offset_bytes] = self.digests.copy()
+        except OSError as error:
+            raise storage_error(error, "closing the upload") from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the descriptors; harmless when closed."""
+        for fd in (self._fd, self._marks_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._marks_fd = -1
+
+    def sync(self) -> None:
+        """Bring prefix and marks to the disk, so that a power cut leaves them; for the background, between requests."""
+        self.dirty = False
+        try:
+            if not self._named:
+                _sync_folder(self.path.parent)
+                self._named = True
+            for path in (self.path, self.marks_path):
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    os.fdatasync(fd)
+                finally:
+                    os.close(fd)
+        except FileNotFoundError:
+            return  # committed or cancelled meanwhile
+        except OSError as error:
+            self.dirty = True
+            raise storage_error(error, "syncing the upload") from error
+
+    def recover(self) -> None:
+        """After a restart: find the longest prefix that a mark proves, and go on from there."""
+        proven, digests = 0, RunningDigests(self.digests.algorithms)
+        running = digests.copy()
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                for offset, prefix_sha256 in marks.read(self.marks_path):
+                    if not _feed(running, file.fileno(), proven, offset) or running.prefix_mark() != prefix_sha256:
+                        break
+                    proven, digests = offset, running.copy()
+        except FileNotFoundError:
+            self.remove()
+        except OSError as error:
+            raise storage_error(error, "reading the upload again") from error
+        self.offset_bytes, self.digests = proven, digests
+        self._marked_bytes = self._written_back_bytes = proven
+        self._checkpoints = {0: RunningDigests(digests.algorithms), proven: digests.copy()}
+
+    def digest_of_all(self, algorithm: str) -> str:
+        """The hex digest of the whole prefix in an algorithm that may not have run along; reads the file if so."""
+        if algorithm not in self.digests.algorithms:
+            try:
+                self.digests = self._digest_prefix(self.offset_bytes, algorithm)
+            except OSError as error:
+                raise storage_error(error, "reading the upload again") from error
+        return self.digests.digest(algorithm).hex
+
+    def complete(self) -> None:
+        """Make sure that the file is what was received, byte for byte in length, before it becomes a blob.
+
+        An upload that never got a byte has no file yet: it gets an empty one (rule 12).
+
+        Raises:
+            StorageFailed: the file is gone or has another length; somebody else touched the spool folder.
+        """
+        try:
+            if self.offset_bytes == 0:
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+            size_bytes = self.path.stat().st_size
+        except OSError as error:
+            raise storage_error(error, "finishing the upload") from error
+        if size_bytes != self.offset_bytes:
+            raise StorageFailed("the spool file does not have the length that was received", size=size_bytes)
+
+    def reset(self) -> None:
+        """Start from nothing."""
+        self.remove()
+        self.digests = RunningDigests(self.digests.algorithms)
+        self._checkpoints = {0: self.digests.copy()}
+        self.offset_bytes = self._marked_bytes = self._written_back_bytes = 0
+
+    def remove(self) -> None:
+        """Remove both files; missing ones are fine. The data goes first: marks without data prove nothing."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+        self.marks_path.unlink(missing_ok=True)
+
+    def _mark(self) -> None:
+        self._open_marks()
+        marks.append(self._marks_fd, self.offset_bytes, self.digests.prefix_mark())
+        self._marked_bytes = self.offset_bytes
+
+    def _open_marks(self) -> None:
+        if self._marks_fd < 0:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._marks_fd = os.open(self.marks_path, flags, 0o640)
+
+    def _digest_prefix(self, offset_bytes: int, *algorithms: str) -> RunningDigests:
+        """The digests of the first `offset_bytes`, read again."""
+        digests = RunningDigests({*self.digests.algorithms, *algorithms})
+        if offset_bytes:
+            with self.path.open("rb", buffering=0) as file:
+                if not _feed(digests, file.fileno(), 0, offset_bytes):
+                    raise OSError(errno.EIO, "the spool file is shorter than what was written to it")
+        return digests
+
+
+def _write_all(fd: int, data: memoryview, offset: int) -> None:
+    """pwrite until everything is written: the kernel may take less than it is given when the disk fills up."""
+    while data:
+        written = os.pwrite(fd, data, offset)
+        offset += written
+        data = data[written:]
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _feed(digests: RunningDigests, fd: int, start: int, stop: int) -> bool:
+    """Hash the bytes `start` to `stop` of a file; False if it ends before."""
+    while start < stop:
+        piece = os.pread(fd, min(READ_BYTES, stop - start), start)
+        if not piece:
+            return False
+        digests.update(piece)
+        start += len(piece)
+    return True

@@ -1,0 +1,1 @@
+"""Meaning: content by digest, names by table; the only place where SQL stands."""

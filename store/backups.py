@@ -1,0 +1,182 @@
+"""Copies of the catalog: taken daily and before each change of its schema, seven kept, brought back by one command.
+
+    DATA_DIR/
+      catalog.sqlite3
+      backups/
+        catalog-20261120T160148123456Z.sqlite3     whole and synced, or not there under this name
+        replaced-20261121T080000000000Z/           what a restore put aside, with its log
+
+A copy is a plain SQLite file. Names live in the catalog alone, so a copy brings back every name it had, for all bytes
+that are still in the store.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from model.clock import Clock
+from model.units import DAY_S, HOUR_S
+from store.opening import CATALOG_NAME, known_version, sync_folder, version_of
+from store.refusals import CatalogError, CatalogTooNew
+
+FOLDER_NAME: Final = "backups"
+KEPT: Final = 7
+_STAMP: Final = "%Y%m%dT%H%M%S%fZ"
+_UNFINISHED: Final = ".unfinished"
+_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One copy of the catalog."""
+
+    path: Path
+    taken_at_s: float
+    size_bytes: int
+
+
+def list_backups(data_dir: Path) -> list[Backup]:
+    """The copies there are, the newest first."""
+    found = []
+    for path in (data_dir / FOLDER_NAME).glob("catalog-*.sqlite3"):
+        with suppress(ValueError):  # a file that somebody named otherwise is theirs
+            taken = datetime.strptime(path.stem.removeprefix("catalog-"), _STAMP).replace(tzinfo=UTC)
+            found.append(Backup(path, taken.timestamp(), path.stat().st_size))
+    return sorted(found, key=lambda copy: copy.path.name, reverse=True)
+
+
+def newest(data_dir: Path) -> Path | None:
+    """The newest copy, if there is one."""
+    return next((copy.path for copy in list_backups(data_dir)), None)
+
+
+def backup(data_dir: Path, clock: Clock) -> Path:
+    """Take a copy of the catalog, which may be in use, and let go of the oldest beyond seven. Blocks.
+
+    The copy appears under its name only when it is whole and synced; a failure leaves the former copies alone.
+    """
+    folder = data_dir / FOLDER_NAME
+    folder.mkdir(exist_ok=True)
+    for leftover in folder.glob(f"*{_UNFINISHED}*"):
+        leftover.unlink(missing_ok=True)
+    target = _free_name(folder, clock)
+    unfinished = target.with_name(target.name + _UNFINISHED)
+    try:
+        _copy(data_dir / CATALOG_NAME, unfinished)
+        unfinished.replace(target)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    sync_folder(folder)
+    sync_folder(data_dir)
+    for old in list_backups(data_dir)[KEPT:]:
+        old.path.unlink(missing_ok=True)
+    return target
+
+
+def _free_name(folder: Path, clock: Clock) -> Path:
+    moment = datetime.fromtimestamp(clock.now_s(), UTC)
+    while (path := folder / f"catalog-{moment.strftime(_STAMP)}.sqlite3").exists():
+        moment += timedelta(microseconds=1)
+    return path
+
+
+def _copy(source: Path, target: Path) -> None:
+    """One snapshot of `source`, however much is written to it meanwhile: a copy in steps would start over each time."""
+    with closing(sqlite3.connect(source)) as reading, closing(sqlite3.connect(target)) as writing:
+        writing.execute("PRAGMA synchronous = OFF")  # synced once, below
+        reading.backup(writing, pages=-1)
+    _sync_file(target)
+
+
+def _sync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def is_due(data_dir: Path, clock: Clock) -> bool:
+    """Whether the newest copy is a day old, or there is none."""
+    copies = list_backups(data_dir)
+    return not copies or clock.now_s() - copies[0].taken_at_s >= DAY_S
+
+
+async def keep_daily(data_dir: Path, clock: Clock) -> None:
+    """Take a copy whenever one is due, until cancelled; a copy that fails is logged and tried again in an hour."""
+    while True:
+        if is_due(data_dir, clock):
+            try:
+                await asyncio.to_thread(backup, data_dir, clock)
+            except (OSError, sqlite3.Error) as error:
+                _log.error("the daily copy of the catalog failed: %s", error)
+        await asyncio.sleep(HOUR_S)
+
+
+def restore(data_dir: Path, copy: Path, clock: Clock) -> Path | None:
+    """Put `copy` in the catalog's place and the present catalog aside; returns the folder it went to, if there was one.
+
+    For a stopped server: the caller holds the folder's lock. Whatever moment this is interrupted at, repeating it
+    completes it, and no server starts on half of it.
+
+    Raises:
+        CatalogError: the copy is damaged, no catalog, or of a later version; nothing was changed.
+    """
+    check(copy)
+    catalog = data_dir / CATALOG_NAME
+    incoming = catalog.with_name(CATALOG_NAME + _UNFINISHED)
+    shutil.copyfile(copy, incoming)
+    _sync_file(incoming)
+    aside = _put_aside(catalog, clock)
+    incoming.replace(catalog)
+    sync_folder(data_dir)
+    return aside
+
+
+def check(copy: Path) -> None:
+    """Prove that `copy` is a whole catalog that this program can use; CatalogError says why not."""
+    remedy = "choose another copy"
+    if not copy.is_file():
+        raise CatalogError(f"there is no file {copy}", remedy)
+    try:
+        version = version_of(copy)
+        with closing(sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    except sqlite3.Error as error:
+        raise CatalogError(f"{copy} is not a whole catalog: {error}", remedy) from error
+    if version > known_version():
+        raise CatalogTooNew(copy, version, known_version())
+    if version == 0 or verdict != "ok":
+        raise CatalogError(f"{copy} is not a whole catalog: {verdict if verdict != 'ok' else 'no schema'}", remedy)
+
+
+def _put_aside(catalog: Path, clock: Clock) -> Path | None:
+    """Move the catalog and its side files away, the file itself first.
+
+    A log without its file is refused at start; a file without its log would silently be an older one.
+    """
+    present = [path for path in (catalog, *(_beside(catalog, side) for side in _SIDE_FILES)) if path.exists()]
+    if not present:
+        return None
+    moment = datetime.fromtimestamp(clock.now_s(), UTC).strftime(_STAMP)
+    aside = catalog.parent / FOLDER_NAME / f"replaced-{moment}"
+    aside.mkdir(parents=True, exist_ok=True)
+    for path in present:
+        path.replace(aside / path.name)
+    sync_folder(aside)
+    sync_folder(aside.parent)
+    return aside
+
+
+def _beside(path: Path, side: str) -> Path:
+    return path.with_name(path.name + side)

@@ -1,0 +1,39 @@
+"""What an operation sees of the catalog while it runs: statements, and the memory entries it makes untrue."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from store.hot import Key
+
+Row = tuple[Any, ...]
+Values = Sequence[str | bytes | int | float | None]
+
+
+class Transaction:
+    """One operation's hold on the catalog. It ends with the operation; commit and rollback are the catalog's."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.stale: list[Key] = []
+
+    def one(self, sql: str, values: Values = ()) -> Row | None:
+        """The first row, or None."""
+        row: Row | None = self._connection.execute(sql, values).fetchone()
+        return row
+
+    def all(self, sql: str, values: Values = ()) -> list[Row]:
+        """All rows."""
+        return self._connection.execute(sql, values).fetchall()
+
+    def execute(self, sql: str, values: Values = ()) -> int:
+        """Change something; how many rows it touched."""
+        return self._connection.execute(sql, values).rowcount
+
+    def execute_many(self, sql: str, rows: Iterable[Values]) -> None:
+        """The same statement for each of `rows`."""
+        self._connection.executemany(sql, rows)
+
+    def invalidate(self, key: Key) -> None:
+        """Drop `key` from memory once this is committed, before anybody learns that it is."""
+        self.stale.append(key)
