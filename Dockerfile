@@ -1,4 +1,5 @@
 # Holdfast as a container: docker build -t holdfast . && docker run -p 5000:5000 -v holdfast:/data holdfast
+# (podman and buildah: --format docker keeps the health check.)
 # Small: the interpreter, what the lock files name (as wheels, checked by hash), and this tree. Nobody is root in it.
 
 FROM python:3.11-slim AS environment
@@ -10,8 +11,8 @@ RUN python -m venv /opt/holdfast \
 
 FROM python:3.11-slim
 # A number beside the name, so that `runAsNonRoot` and the owner of a mounted folder can be checked without this file.
-RUN groupadd --system --gid 10001 holdfast \
-    && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin holdfast \
+RUN groupadd --gid 10001 holdfast \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin holdfast \
     && install --directory --owner 10001 --group 10001 --mode 0750 /data
 COPY --from=environment /opt/holdfast /opt/holdfast
 WORKDIR /app

@@ -50,7 +50,7 @@ lock: ## make the lock files again from pyproject.toml, with the newest releases
 	$(PYTHON) -c "$(FAST)" | $(LOCK) - --output-file requirements-fast.lock
 
 LOCK := build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
-FAST := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['fast'])
+FAST := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['fast'], sep=chr(10))
 
 release-check: lint test ## whether this tree could be released: checks, tests, nothing uncommitted, changelog written
 	@test -z "$$(git status --porcelain)" || { git status --short; echo "commit or remove these first"; exit 1; }

@@ -91,6 +91,11 @@ def run(
         return 130
 
 
+def say(text: str) -> None:
+    """Tell the person who started us something, at once also when a pipe is listening."""
+    print(text, flush=True)
+
+
 def serve_command(invocation: Invocation) -> int:
     """Serve until SIGTERM."""
     return invocation.serve(invocation.config)

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from backends.base import KeyMissing, ShortRead, in_thread
 from backends.filecalls import FileCalls
@@ -43,12 +43,10 @@ T = TypeVar("T")
 class FsBackend:
     """A folder as a place for bytes (`Backend`, with the ability `LocalFile`)."""
 
-    def __init__(
-        self, root: Path, durability: Literal["full", "none"] = "full", *, calls: FileCalls | None = None
-    ) -> None:
-        """`root` exists. With durability `none`, what a power cut takes is up to the kernel."""
+    def __init__(self, root: Path, *, durable: bool = True, calls: FileCalls | None = None) -> None:
+        """`root` exists. Not durable: what a power cut takes is up to the kernel."""
         self._root = root
-        self._calls = calls or FileCalls(durable=durability == "full")
+        self._calls = calls or FileCalls(durable=durable)
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="files")
         self._settled: set[Path] = {root}
         """Folders whose own name is known to be synced; never a blob's own folder, so that the set stays small."""

@@ -17,7 +17,7 @@ from bench.content import MIB, Content
 from bench.contest import Contest, Failure, tell
 from bench.crowds import CROWD
 from bench.loader import BenchError, Loader, compiled
-from bench.servers import CHECKOUT, Distribution, Kind, installed_peers, ours, peer
+from bench.servers import CHECKOUT, OUR_NAME, Distribution, Kind, installed_peers, ours, peer
 from bench.table import Row, as_json, markdown, rows_of
 
 CASES: list[Case] = [*transfers.CASES, *small.CASES, *crowds.CASES, *many_tags.CASES]
@@ -45,6 +45,7 @@ def _options() -> argparse.ArgumentParser:
     add("--peer", action="append", default=[], metavar="NAME=BINARY", help="a distribution registry; repeatable")
     add("--ours", type=Path, default=CHECKOUT / "registry.py", help="registry.py of the checkout to measure")
     add("--ours-flag", action="append", default=[], metavar="FLAG", help="one more flag for `registry.py serve`")
+    add("--without", action="append", default=[], metavar="NAME", help="leave a server out; repeatable")
     add("--subject", metavar="NAME", help="the server that the others are compared with (default: holdfast)")
     add("--only", metavar="NAME,...", help="cases, or beginnings of their names up to a dash")
     add("--rounds", type=int, default=5, help="rounds per case (default: 5)")
@@ -52,7 +53,7 @@ def _options() -> argparse.ArgumentParser:
     add("--dir", type=Path, help="where the data lies (default: a new folder in the system's temporary one)")
     add("--crowd-mib", type=int, default=256, help="size of each blob of the case crowd (default: 256)")
     add("--repositories", type=int, default=10_000, help="repositories of 10 tags in many-tags (default: 10000)")
-    add("--peer-repositories", type=int, default=100, help="the same for peers, which fill slowly (default: 100)")
+    add("--peer-repositories", type=int, default=200, help="the same for peers, which fill slowly (default: 200)")
     add("--json", type=Path, metavar="FILE", help="write every value of every round here as well")
     add("--list", action="store_true", help="name the cases and end")
     return parser
@@ -105,20 +106,16 @@ def _kinds(options: argparse.Namespace) -> list[Kind]:
     Raises:
         BenchError: a peer is not a registry, or there is no server, or not the one that was named as the subject.
     """
-    found: list[Kind] = []
-    mine = ours(options.ours, tuple(options.ours_flag))
-    if mine:
-        found.append(mine)
+    found: list[Kind] = [] if OUR_NAME in options.without else [ours(options.ours, tuple(options.ours_flag))]
     named: list[Distribution] = [_named_peer(text) for text in options.peer]
     taken = {each.binary for each in named}
-    found += [*(each for each in installed_peers() if each.binary not in taken), *named]
+    left_out = {*options.without, *(each.name for each in named)}
+    found += [each for each in installed_peers() if each.binary not in taken and each.name not in left_out] + named
     if not found:
-        raise BenchError("nothing to measure: no registry.py, no peer installed, none named with --peer NAME=BINARY")
+        raise BenchError("nothing to measure: no peer is installed, and none is named with --peer NAME=BINARY")
     subject = options.subject or found[0].name
     if subject not in (kind.name for kind in found):
         raise BenchError(f"no server is called {subject}; there are: {', '.join(kind.name for kind in found)}")
-    if not mine:
-        tell(f"bench: {options.ours} does not run; comparing without it")
     return sorted(found, key=lambda kind: kind.name != subject)
 
 

@@ -37,7 +37,7 @@ class Sizes:
     quick: bool = False
     crowd_blob_mib: int = 256
     repositories: int = 10_000
-    peer_repositories: int = 100
+    peer_repositories: int = 200
 
     def bytes(self, full_mib: int) -> int:
         return full_mib * MIB // (8 if self.quick else 1)

@@ -13,8 +13,8 @@
  *     body NAME LENGTH                                            LENGTH raw bytes and a line feed follow
  *     put PATH TYPE NAME                                          a manifest
  *
- * Each script runs once, or again and again with --seconds; a SIGTERM ends the run early. What is cut off by that end is
- * no error. One JSON line on standard output tells the result; every other answer than the expected one is an error.
+ * Each script runs once, or again and again with --seconds; a SIGTERM ends the run early. What is cut off by that end
+ * is no error. One JSON line on standard output tells the result; every other answer than the expected one is an error.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -123,7 +123,7 @@ static void hang_up(struct conn *c)
     c->at = c->have = 0;
 }
 
-/* Counts a failure and keeps the words of the first; -1 so that callers can return it. Cut off by the end: no failure. */
+/* Counts a failure and keeps the words of the first; -1 so that callers can return it. Cut off by the end: none. */
 static int failed(struct conn *c, const char *format, ...)
 {
     hang_up(c);
@@ -373,7 +373,7 @@ static int ask(struct conn *c, const char *method, const char *path, const char 
     return send_vector(c, v, length ? 2 : 1);
 }
 
-/* One step of a push: `length` bytes of the blob from `offset` (-1: all of it in chunked coding); follows the Location. */
+/* One step of a push: `length` bytes of the blob from `offset` (-1: all of it in chunks); follows the Location. */
 static int step(struct conn *c, struct op *op, const char *method, char *path, long long offset, long long length,
                 int expected)
 {
@@ -449,8 +449,8 @@ static int simple(struct conn *c, struct op *op, double since)
     return 0;
 }
 
-/* With --every-ms: waits for the next beat. A beat that came due while the last answer was outstanding counts from then,
- * so a stall of the server is seen by all the requests it delayed; a late wake-up of this thread is not the server's. */
+/* With --every-ms: waits for the next beat. A beat that came due while the last answer was outstanding counts from
+ * then, so a stall of the server is seen by all it delayed; a late wake-up of this thread is not the server's. */
 static double beat(double *due)
 {
     double now = now_s();
@@ -617,7 +617,8 @@ static void report(double cpu)
     all[n] = n ? all[n - 1] : 0;
     printf("{\"seconds\": %.6f, \"bytes\": %lld, \"least_bytes\": %lld, \"requests\": %zu, \"errors\": %zu, "
            "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, \"cpu_s\": %.3f, \"statuses\": {",
-           ended - began_s, bytes, least, requests, errors, all[n / 2] / 1e3, all[n * 99 / 100] / 1e3, all[n] / 1e3, cpu);
+           ended - began_s, bytes, least, requests, errors, all[n / 2] / 1e3, all[n * 99 / 100] / 1e3, all[n] / 1e3,
+           cpu);
     const char *comma = "";
     for (int s = 0; s < 600; s++)
         if (statuses[s]) {

@@ -22,6 +22,7 @@ from bench.loader import BenchError
 READY_LIMIT_S = 60
 STOP_LIMIT_S = 30
 CHECKOUT = Path(__file__).resolve().parent.parent
+OUR_NAME = "holdfast"
 INSTALLED_PEERS = ("docker-registry", "registry")
 
 PEER_CONFIG = """\
@@ -65,7 +66,7 @@ class Ours:
 
     entry: Path
     flags: tuple[str, ...] = ()
-    name: str = "holdfast"
+    name: str = OUR_NAME
     version: str = ""
     exits_cleanly: bool = True
 
@@ -89,12 +90,13 @@ class Distribution:
         return [str(self.binary), "serve", str(config)]
 
 
-def ours(entry: Path, flags: tuple[str, ...] = ()) -> Ours | None:
-    """This registry, or None where it does not answer to `--version`."""
-    if not entry.is_file():
-        return None
-    version = _version([sys.executable, str(entry), "--version"])
-    return Ours(entry.resolve(), flags, version=version) if version else None
+def ours(entry: Path, flags: tuple[str, ...] = ()) -> Ours:
+    """This registry.
+
+    Raises:
+        BenchError: it does not tell its version.
+    """
+    return Ours(entry.resolve(), flags, version=_version([sys.executable, str(entry), "--version"]))
 
 
 def peer(name: str, binary: Path) -> Distribution:
@@ -103,10 +105,7 @@ def peer(name: str, binary: Path) -> Distribution:
     Raises:
         BenchError: the file is not a program that tells its version.
     """
-    version = _version([str(binary), "--version"]) if binary.is_file() else ""
-    if not version:
-        raise BenchError(f"peer {name}: {binary} is not a registry that answers to --version")
-    return Distribution(name, binary.resolve(), version)
+    return Distribution(name, binary.resolve(), _version([str(binary), "--version"]))
 
 
 def installed_peers() -> list[Distribution]:
@@ -174,10 +173,12 @@ class Server:
 def _version(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=_environment(), check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BenchError(f"cannot run {' '.join(command)}: {error}") from None
     found = re.search(r"v?\d+\.\d+\S*", done.stdout)
-    return found.group() if found and done.returncode == 0 else ""
+    if not found or done.returncode:
+        raise BenchError(f"{' '.join(command)} tells no version: {done.stderr.strip()[-300:]}")
+    return found.group()
 
 
 def _environment() -> dict[str, str]:

@@ -6,6 +6,7 @@ for a setting that silently does nothing is worse than a server that does not st
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,11 @@ from config.settings import BY_NAME, DEFAULT, PREFIX, SECTIONS, SETTINGS, Config
 
 DEFAULT_FILE: Final = Path("/etc/holdfast/config.toml")
 FILE_VARIABLE: Final = PREFIX + "CONFIG"
+# What Kubernetes and Docker put into the environment of containers beside a service that is called holdfast, as
+# `NAME=value`: HOLDFAST_SERVICE_HOST=..., HOLDFAST_PORT=tcp://..., HOLDFAST_PORT_5000_TCP_ADDR=... Nobody said these.
+SERVICE_LINK: Final = re.compile(
+    PREFIX + r"(\w+_)?(SERVICE_HOST=|SERVICE_PORT(_\w+)?=|PORT=\w+://|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=)"
+)
 
 # What somebody said: the setting, the value as it was written, and where.
 Said = tuple[Setting, object, Origin]
@@ -61,8 +67,8 @@ def _in_flags(flags: Mapping[str, str]) -> Iterator[Said]:
 def _in_environment(environ: Mapping[str, str]) -> Iterator[Said]:
     """What is set and not empty. Only the prefix makes a variable ours, so only there is an unknown one an error."""
     known = {variable for row in SETTINGS for variable in row.variables} | {FILE_VARIABLE}
-    for variable in environ:
-        if variable.startswith(PREFIX) and variable not in known:
+    for variable, value in environ.items():
+        if variable.startswith(PREFIX) and variable not in known and not SERVICE_LINK.match(f"{variable}={value}"):
             raise ConfigError(f"environment variable {variable}: there is no such setting{_nearest(variable, known)}")
     for row in SETTINGS:
         for variable in row.variables:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from handlers.sending import FileSpan
+from handlers.streaming import Part
 from model.digests import Digest
 
 JSON = "application/json"
@@ -18,9 +18,7 @@ class FileResponse(web.StreamResponse):
     `parts` are sent in order; `close` is called once, whatever happens.
     """
 
-    def __init__(
-        self, status: int, headers: dict[str, str], parts: Sequence[bytes | FileSpan], close: Callable[[], None]
-    ) -> None:
+    def __init__(self, status: int, headers: dict[str, str], parts: Sequence[Part], close: Callable[[], None]) -> None:
         super().__init__(status=status, headers=headers)
         self.parts = parts
         self.close = close
@@ -31,7 +29,9 @@ def empty(status: int, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, headers=headers)
 
 
-def document(value: object, *, status: int = 200, headers: dict[str, str] | None = None, media_type: str = JSON) -> web.Response:
+def document(
+    value: object, *, status: int = 200, headers: dict[str, str] | None = None, media_type: str = JSON
+) -> web.Response:
     """A JSON answer."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return web.Response(status=status, body=body, headers={"Content-Type": media_type, **(headers or {})})

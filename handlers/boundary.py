@@ -21,8 +21,9 @@ from auth.principals import ANONYMOUS, Principal
 from handlers import routes, wire
 from handlers.answers import FileResponse
 from handlers.call import Call
-from handlers.sending import ClientGone, send_parts
+from handlers.sending import ClientGone
 from handlers.services import Services
+from handlers.streaming import send_body
 from model import names
 from model.errors import Denied, NameInvalid, NameUnknown, RegistryError, Unauthorized, Unsupported
 
@@ -146,7 +147,7 @@ async def _send(request: web.BaseRequest, response: web.StreamResponse) -> int:
     """Send the body if it is made of files; a small answer is written by the server itself. Returns its bytes."""
     if isinstance(response, FileResponse):
         try:
-            return await send_parts(request, response, response.parts)
+            return await send_body(request, response, response.parts)
         finally:
             response.close()
     return 0 if request.method == "HEAD" else response.content_length or 0

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from aiohttp import web
 
 from handlers.answers import FileResponse
-from handlers.sending import FileSpan, StreamSpan
+from handlers.sending import FileSpan
+from handlers.streaming import Part, StreamSpan
 from model import ranges
 from model.errors import RangeNotSatisfiable
 from model.ranges import Span
 from store.values import LocalBlob, SmallBlob, StreamedBlob
 
 Blob = SmallBlob | LocalBlob | StreamedBlob
-Part = bytes | FileSpan | StreamSpan
 
 
 def blob_answer(request: web.BaseRequest, blob: Blob, headers: dict[str, str]) -> web.StreamResponse:
@@ -49,7 +49,9 @@ def _answer(
     if boundary:
         headers = {**headers, "Content-Type": f"multipart/byteranges; boundary={boundary}"}
     if isinstance(blob, SmallBlob):
-        return web.Response(status=status, body=b"".join(part for part in parts if isinstance(part, bytes)), headers=headers)
+        return web.Response(
+            status=status, body=b"".join(part for part in parts if isinstance(part, bytes)), headers=headers
+        )
     length = sum(len(part) if isinstance(part, bytes) else part.length for part in parts)
     return FileResponse(status, {**headers, "Content-Length": str(length)}, parts, _closer(blob))
 

@@ -12,7 +12,8 @@ from handlers.services import Services
 @dataclass(slots=True)
 class Call:
     """A request after routing. `repository` is a checked name, or "" where the endpoint has none; `argument` is what
-    the path says behind the endpoint's word: a digest, tag or upload id, not yet checked."""
+    the path says behind the endpoint's word: a digest, tag or upload id, not yet checked.
+    """
 
     request: web.BaseRequest
     services: Services

@@ -103,8 +103,15 @@ class Handing:
         return _VERDICTS.get(self._decoder.state, Verdict.GOES_ON)
 
     def hand_over(self, piece: Piece) -> None:
-        """Give `piece` to the sink after all earlier ones; `on_progress` is called on the loop whenever one is done."""
+        """Give `piece` to the sink after all earlier ones; `on_progress` is called on the loop whenever one is done.
+
+        After the end of the body, or a failure of the sink, it is kept from the sink and becomes part of `rest`.
+        """
         self.in_flight += 1
+        if not self.working and (self.error is not None or self.verdict is not Verdict.GOES_ON):
+            self.rest += piece.rest
+            self._give_back(piece)
+            return
         self._pieces.append(piece)
         if not self.working:
             self._submit()

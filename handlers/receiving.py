@@ -107,6 +107,8 @@ class Reception(asyncio.BufferedProtocol):
         self._ending: Ending | None = None
         """Why nothing more is received; set once."""
         self._lost = False
+        self._lent = False
+        """Whether the transport is ours for now."""
         self._late = bytearray()
         """What the transport delivered although it was told to stop."""
         self._small = bytearray()
@@ -124,15 +126,14 @@ class Reception(asyncio.BufferedProtocol):
     # -- the life of it -----------------------------------------------------------------------------------------------
 
     def begin(self, first: bytes) -> None:
-        """Start, with what came together with the head."""
-        self._owner.lend(self)
-        view = memoryview(first)
-        room = len(self._pool.landing)
-        while view and self._ending is None:
-            piece = view[: room if self._left is None else min(room, self._left)]
-            view = view[len(piece) :]
-            self._landed(piece, filled=len(piece) == room)
-        self._late += view
+        """Start, with what came together with the head; when that is the whole body, nothing is read at all."""
+        self._lent = self._left is None or len(first) < self._left
+        if self._lent:
+            self._owner.lend(self)
+        if self._left == 0:
+            self.end(Ending.WHOLE)
+        if first:
+            self._landed(memoryview(first), filled=len(first) >= len(self._pool.landing))
         if not self._queued and not self._wants_buffer:
             self._resume()
         self._arm()
@@ -141,23 +142,28 @@ class Reception(asyncio.BufferedProtocol):
         """Receive nothing more; what is here is handed over, then `ended` tells. Later calls change nothing."""
         if self._ending is not None:
             return
-        self._ending = ending
-        self._reading = False
-        self._owner.pause()
-        self._leave_queue()
+        self._stop_reading(ending)
         self._flush()
         self._settle()
 
     async def abandon(self) -> None:
         """Hand nothing more over, and return when no thread touches the sink, even if this is cancelled meanwhile."""
-        self._ending = self._ending or Ending.STOPPED
-        self._owner.pause()
-        self._leave_queue()
+        self._stop_reading(self._ending or Ending.STOPPED)
         self.ended.cancel()
         try:
             await self.handing.finish()
         finally:
             self._release()
+
+    def _stop_reading(self, ending: Ending) -> None:
+        self._ending = ending
+        self._reading = False
+        if self._lent and not self._lost:
+            self._owner.pause()
+        self._wants_buffer = False
+        if self._queued:
+            self._queued = False
+            self._pool.leave(self._granted)
 
     def _settle(self) -> None:
         """Tell how it ended, if it has."""
@@ -170,7 +176,7 @@ class Reception(asyncio.BufferedProtocol):
         self.ended.set_result(ending)
 
     def _release(self) -> None:
-        """Give everything back, and let the connection be itself again."""
+        """Give everything back, once, and let the connection be itself again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -180,7 +186,8 @@ class Reception(asyncio.BufferedProtocol):
             self._drop_buffer()
         beyond += self._small
         beyond += self._late
-        if not self._lost:
+        if self._lent and not self._lost:
+            self._lent = False
             self._owner.hand_back(bytes(beyond))
 
     # -- the transport's side -----------------------------------------------------------------------------------------
@@ -255,6 +262,8 @@ class Reception(asyncio.BufferedProtocol):
     def _filled(self, buffer: Buffer, nbytes: int) -> None:
         """Bytes of a fast body."""
         self._fill += nbytes
+        if self._fill == nbytes:
+            self._arm()
         if self._left is not None:
             self._left -= nbytes
             if self._left == 0:
@@ -300,12 +309,6 @@ class Reception(asyncio.BufferedProtocol):
         self._small = bytearray()
         self._pool.filling(self)
 
-    def _leave_queue(self) -> None:
-        self._wants_buffer = False
-        if self._queued:
-            self._queued = False
-            self._pool.leave(self._granted)
-
     def squeeze(self) -> None:
         """Others wait for a buffer: part with ours if nothing came for a moment."""
         if self._ending is None and self._loop.time() - self._progress_at_s >= SQUEEZE_S:
@@ -349,7 +352,8 @@ class Reception(asyncio.BufferedProtocol):
             if self.handing.error is not None:
                 self.end(Ending.STOPPED)
             elif self.handing.verdict is not Verdict.GOES_ON:
-                self._stop_at_the_end()
+                # What came behind the end stays where it is; the connection gets it back.
+                self._stop_reading(Ending.WHOLE)
         if self._ending is not None:
             self._settle()
         elif self.handing.in_flight < IN_FLIGHT and not self._queued:
@@ -358,13 +362,6 @@ class Reception(asyncio.BufferedProtocol):
             if not self._queued:
                 self._resume()
             self._arm()
-
-    def _stop_at_the_end(self) -> None:
-        """The decoder has seen the end; what came behind it stays where it is, for the connection."""
-        self._ending = Ending.WHOLE
-        self._reading = False
-        self._owner.pause()
-        self._leave_queue()
 
     # -- time ---------------------------------------------------------------------------------------------------------
 

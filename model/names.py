@@ -18,10 +18,10 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
 def repository(text: str) -> str:
-    """`text`, if it is a repository name.
+    r"""`text`, if it is a repository name.
 
     Raises:
-        NameInvalid: outside `[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/...)*`, or longer than 255 characters.
+        NameInvalid: outside `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/...)*`, or longer than 255 characters.
     """
     if len(text) > MAX_REPOSITORY_LENGTH or not _REPOSITORY.fullmatch(text):
         raise NameInvalid(
@@ -33,7 +33,9 @@ def repository(text: str) -> str:
 def tag(text: str) -> str:
     """`text`, if it is a tag; NameInvalid otherwise."""
     if not _TAG.fullmatch(text):
-        raise NameInvalid("a tag is up to 128 letters, digits, '_', '.', '-', not starting with '.' or '-'", tag=text[:300])
+        raise NameInvalid(
+            "a tag is up to 128 letters, digits, '_', '.', '-', not starting with '.' or '-'", tag=text[:300]
+        )
     return text
 
 

@@ -30,7 +30,7 @@ class Span:
 def requested(header: str | None, size_bytes: int) -> list[Span] | None:
     """What a Range header asks of a blob of `size_bytes`; None when the whole is to be sent.
 
-    A header that is malformed, of another unit, or asks for too many ranges is ignored, as RFC 9110 section 14.2 has it.
+    A header that is malformed, of another unit, or asks for too many ranges is ignored (RFC 9110 section 14.2).
     Ranges that start behind the end are left out; overlapping ones are kept as they are asked for, unless together
     they exceed the blob, then the whole is sent.
 

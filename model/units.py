@@ -19,3 +19,11 @@ def human_bytes(count_bytes: int) -> str:
             return f"{int(size)} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     raise AssertionError("unreachable")
+
+
+def human_span(seconds: float) -> str:
+    """A length of time as a person reads it: `45 s`, `12 min`, `5 h`, `3 d`; whole units, the largest that fits."""
+    for unit_s, unit in ((DAY_S, "d"), (HOUR_S, "h"), (MINUTE_S, "min")):
+        if seconds >= unit_s:
+            return f"{int(seconds // unit_s)} {unit}"
+    return f"{max(0, int(seconds))} s"

@@ -12,7 +12,9 @@ from typing import Final
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE: Final = 2
 _FALLOC_FL_KEEP_SIZE: Final = 1
-_UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.ESPIPE})
+_UNSUPPORTED: Final = frozenset(
+    {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.ESPIPE}
+)
 
 
 def start_write_back(fd: int, offset: int, length_bytes: int) -> None:
@@ -24,7 +26,10 @@ def start_write_back(fd: int, offset: int, length_bytes: int) -> None:
     call = getattr(_LIBC, "sync_file_range", None)
     if call is not None:
         call(
-            ctypes.c_int(fd), ctypes.c_int64(offset), ctypes.c_int64(length_bytes), ctypes.c_uint(_SYNC_FILE_RANGE_WRITE)
+            ctypes.c_int(fd),
+            ctypes.c_int64(offset),
+            ctypes.c_int64(length_bytes),
+            ctypes.c_uint(_SYNC_FILE_RANGE_WRITE),
         )
 
 

@@ -1,9 +1,9 @@
 """The ways a body can end early, as errors: none of them is a fault of the storage, and all of them keep what arrived.
 
-    Interrupted (Invalid)
-    ├── BodyVanished    the client went away; it never sees an answer
-    ├── TooSlow         no progress for the allowed time
-    └── TakenOver       a newer request on the session has the turn now, or the server stops
+Interrupted (Invalid)
+├── BodyVanished    the client went away; it never sees an answer
+├── TooSlow         no progress for the allowed time
+└── TakenOver       a newer request on the session has the turn now, or the server stops
 """
 
 from typing import Final

@@ -27,7 +27,7 @@ class Ledger:
 
     async def touch(self, touched_at_s: Mapping[str, float]) -> None:
         """Record when sessions were last used, all at once."""
-        await self._catalog.run(uploads.touch, dict(touched_at_s))
+        await self._catalog.run(uploads.touch, list(touched_at_s.items()))
 
     async def rows(self) -> list[UploadRow]:
         """All sessions."""

@@ -31,7 +31,7 @@ class Plan:
 def plan(place: Place, *, length_bytes: int | None, offset_bytes: int, upload_id: str) -> Plan:
     """Decide where the body goes in a session that stands at `offset_bytes`; changes nothing.
 
-    Going back is allowed only by Location: the client never learned of the bytes behind it, because our answer was lost.
+    Going back is allowed only by Location: the client never learned of the bytes behind it: our answer was lost.
     A body that turns out to be empty never goes back (the caller waits for a byte before it cuts).
 
     Raises:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from model.digests import Digest
 from multipart.bodies import Body
 from multipart.interrupted import require_whole
 from multipart.place import Place, plan
@@ -15,6 +14,7 @@ from multipart.uninterrupted import to_its_end
 from store.uploads import UploadRow
 
 T = TypeVar("T")
+
 
 class Session:
     """An upload session. Its methods are called by whoever has its turn (`multipart/locks.py`)."""
@@ -28,8 +28,8 @@ class Session:
         """What the ledger knows of `touched_at_s`; it is told in the background."""
         self.receiving: Body | None = None
         """The body that arrives just now."""
-        self.stored: Digest | None = None
-        """The bytes are under this digest's key already, and no longer in the spool file: only the catalog's commit
+        self.stored = False
+        """The bytes are under their digest's key already, and no longer in the spool file: only the catalog's commit
         failed. Finishing again is all that can be done; new bytes start the session from nothing."""
         self._workers = workers
         self._recovered = recovered
@@ -50,7 +50,7 @@ class Session:
         self.state = after(self.state, event)
 
     async def call(self, function: Callable[..., T], *args: Any) -> T:
-        """Run something that blocks on the disk in a thread; returns only when the thread is through, also if cancelled."""
+        """Run something that blocks in a thread; returns only when the thread is through, also if cancelled."""
         return await to_its_end(asyncio.get_running_loop().run_in_executor(self._workers, function, *args))
 
     async def recover(self) -> None:
@@ -76,9 +76,9 @@ class Session:
             StorageFull, StorageFailed: the disk; what was written whole was added.
         """
         self.move(Event.RECEIVE)
-        if self.stored is not None and body.length_bytes != 0:
+        if self.stored and body.length_bytes != 0:
             await self.call(self.spool.reset)
-            self.stored = None
+            self.stored = False
         todo = plan(place, length_bytes=body.length_bytes, offset_bytes=self.offset_bytes, upload_id=self.id)
         if body.length_bytes == 0:
             return
@@ -106,4 +106,3 @@ class _Pouring:
             self._spool.rewind(self._rewind_to)
             self._rewind_to = None
         self._spool.write(data)
-

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from model.clock import Clock
 from model.digests import Digest
-from model.errors import DigestMismatch, RegistryError, Stopping, TooMany, UploadUnknown
+from model.errors import BlobUnknown, DigestMismatch, RegistryError, Stopping, TooMany, UploadUnknown
 from multipart.bodies import Body
 from multipart.expiry import is_expired
 from multipart.interrupted import require_whole
@@ -45,7 +45,14 @@ class Sessions:
     """All open upload sessions."""
 
     def __init__(
-        self, *, ledger: Ledger, blobs: Blobs, spool_folder: Path, workers: Executor, clock: Clock, limits: UploadLimits,
+        self,
+        *,
+        ledger: Ledger,
+        blobs: Blobs,
+        spool_folder: Path,
+        workers: Executor,
+        clock: Clock,
+        limits: UploadLimits,
         durable: bool = True,
     ) -> None:
         self._ledger, self._blobs, self._folder = ledger, blobs, spool_folder
@@ -55,7 +62,6 @@ class Sessions:
         self._per_repository: dict[str, int] = {}
         self._turns = Turns()
         self._stopping = False
-
 
     def all(self) -> list[Session]:
         """The open sessions, oldest first."""
@@ -70,7 +76,12 @@ class Sessions:
         self._check_limits(repository)
         now = self._clock.now_s()
         row = UploadRow(
-            id=str(uuid.uuid4()), repository=repository, algorithm=algorithm, created_at_s=now, touched_at_s=now, owner=owner
+            id=str(uuid.uuid4()),
+            repository=repository,
+            algorithm=algorithm,
+            created_at_s=now,
+            touched_at_s=now,
+            owner=owner,
         )
         session = self._adopt(row, recovered=True)
         try:
@@ -109,7 +120,7 @@ class Sessions:
         try:
             await self._finish(self._get(repository, upload_id), body, place, digest)
         except UploadUnknown:
-            if not await self._blobs.has(repository, digest):
+            if not await self._has(repository, digest):
                 raise
             require_whole(await body.pour(_Nowhere()))
 
@@ -215,16 +226,15 @@ class Sessions:
     async def _seal(self, session: Session, digest: Digest) -> None:
         """The bytes are complete: check, store, forget the session."""
         session.move(Event.FINISH)
-        spool = session.spool
+        spool, actual = session.spool, ""
         try:
             actual = await session.call(spool.digest_of_all, digest.algorithm)
             if actual == digest.hex:
-                if session.stored is None:
+                if not session.stored:
                     await session.call(spool.complete)
-                    await self._blobs.store(digest, spool.path, session.offset_bytes)
-                    session.stored = digest
-                await self._blobs.link(session.row.repository, digest, session.offset_bytes, upload_id=session.id)
+                await self._blobs.commit(session.row.repository, digest, spool.path, session.offset_bytes, session.id)
         except BaseException:
+            session.stored = session.stored or (actual == digest.hex and not await session.call(spool.path.exists))
             session.move(Event.FAILED)
             raise
         if actual != digest.hex:
@@ -233,6 +243,13 @@ class Sessions:
         session.move(Event.STORED)
         self._forget(session)
         await session.call(spool.remove)
+
+    async def _has(self, repository: str, digest: Digest) -> bool:
+        try:
+            await self._blobs.size(repository, digest)
+        except BlobUnknown:
+            return False
+        return True
 
     async def _discard(self, session: Session, event: Event) -> None:
         """Forget a session and its files. The ledger goes first: files without a row are swept at start."""
@@ -245,7 +262,9 @@ class Sessions:
         """The session of that id, if it belongs to that repository (rule 2); UploadUnknown otherwise."""
         session = self._sessions.get(upload_id)
         if session is None or session.row.repository != repository:
-            raise UploadUnknown("no such upload session in this repository; start again with POST", upload=upload_id[:100])
+            raise UploadUnknown(
+                "no such upload session in this repository; start again with POST", upload=upload_id[:100]
+            )
         return session
 
     def _adopt(self, row: UploadRow, *, recovered: bool) -> Session:
@@ -266,7 +285,9 @@ class Sessions:
         if self._stopping:
             raise Stopping("the server is about to stop; try again after its restart")
         if len(self._sessions) >= self._limits.in_all:
-            raise TooMany("too many uploads are open; end or finish some (setting max_uploads)", limit=self._limits.in_all)
+            raise TooMany(
+                "too many uploads are open; end or finish some (setting max_uploads)", limit=self._limits.in_all
+            )
         if self._per_repository.get(repository, 0) >= self._limits.per_repository:
             raise TooMany(
                 "too many uploads are open in this repository; end or finish some (setting max_uploads_per_repository)",

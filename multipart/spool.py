@@ -1,7 +1,7 @@
 """Spool files: where received bytes lie until they are a blob (D2).
 
-A spool file is `<upload id>.data` in the spool folder, with its marks (`multipart/marks.py`) beside it. The folder is on
-the same filesystem as the store, so that committing is a rename. Everything here blocks and is called in threads, by
+A spool file is `<upload id>.data` in the spool folder, with its marks (`multipart/marks.py`) beside it. It is on the
+same filesystem as the store, so that committing is a rename. Everything here blocks and is called in threads, by
 one thread at a time for one session; the session's turn sees to that.
 """
 
@@ -213,7 +213,7 @@ class SpoolFile:
 
 
 def _write_all(fd: int, data: memoryview, offset: int) -> None:
-    """pwrite until everything is written: the kernel may take less than it is given when the disk fills up."""
+    """Pwrite until everything is written: the kernel may take less than it is given when the disk fills up."""
     while data:
         written = os.pwrite(fd, data, offset)
         offset += written

@@ -59,6 +59,12 @@ def newest(data_dir: Path) -> Path | None:
     return next((copy.path for copy in list_backups(data_dir)), None)
 
 
+def had_catalog(data_dir: Path) -> bool:
+    """Whether there ever was a catalog that somebody may miss: copies of it, one put aside, or half a restore."""
+    folder = data_dir / FOLDER_NAME
+    return (data_dir / (CATALOG_NAME + _UNFINISHED)).exists() or (folder.is_dir() and any(folder.iterdir()))
+
+
 def backup(data_dir: Path, clock: Clock) -> Path:
     """Take a copy of the catalog, which may be in use, and let go of the oldest beyond seven. Blocks.
 

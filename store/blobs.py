@@ -142,7 +142,7 @@ class Blobs:
         await self._catalog.run(rows.delete, repository, digest)
 
     async def present(self, digest: Digest) -> int | None:
-        """How many bytes are stored under the digest, whoever may see them; None when they are not there, or not whole."""
+        """How many bytes are stored under the digest, whoever may see them; None when they are not all there."""
         size_bytes = await self._catalog.read(rows.stored_bytes, digest)
         if size_bytes is None:
             return None

@@ -80,7 +80,7 @@ class Catalog:
             CatalogTooNew, CatalogDamaged: nothing was changed.
         """
         newest = backups.newest(self.data_dir)
-        version = look(self.path, newest)
+        version = look(self.path, newest, expected=backups.had_catalog(self.data_dir))
         try:
             if 0 < version < known_version():
                 backups.backup(self.data_dir, self._clock)

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 from pathlib import Path
+from types import TracebackType
 
 from store.refusals import AlreadyRunning, FolderError
 
@@ -21,13 +22,13 @@ _PRIVATE = 0o700
 
 
 class DataFolder:
-    """The folders, held: from `open` to `close` no other process gets them."""
+    """The folders, held: from `open` to `close`, or in a `with` block, no other process gets them."""
 
     def __init__(self, data_dir: Path, storage_root: Path | None = None) -> None:
         self.data_dir = data_dir.absolute()
         self.storage_root = (storage_root or data_dir).absolute()
-        self.spool_dir = self.storage_root / "spool"
-        self.docker_dir = self.storage_root / "docker"
+        self.spool = self.storage_root / "spool"
+        self.docker = self.storage_root / "docker"
         self._locks: list[int] = []
 
     def open(self) -> None:
@@ -43,8 +44,8 @@ class DataFolder:
             self._lock(self.data_dir)
             if self.storage_root.resolve() != self.data_dir.resolve():
                 self._lock(self.storage_root)
-            self._make(self.spool_dir)
-            self._make(self.docker_dir)
+            self._make(self.spool)
+            self._make(self.docker)
             self._prove_writable(self.data_dir)
             self._prove_rename()
         except BaseException:
@@ -55,6 +56,15 @@ class DataFolder:
         """Let others have the folders."""
         while self._locks:
             os.close(self._locks.pop())
+
+    def __enter__(self) -> "DataFolder":
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _make(self, folder: Path, mode: int = 0o777) -> None:
         try:
@@ -89,11 +99,11 @@ class DataFolder:
 
     def _prove_rename(self) -> None:
         """A finished upload becomes a blob by rename; two file systems, or two mounts of one, do not allow that."""
-        here, there = self.spool_dir / ".probe.unfinished", self.docker_dir / ".probe.unfinished"
+        here, there = self.spool / ".probe.unfinished", self.docker / ".probe.unfinished"
         try:
             here.write_bytes(b"")
         except OSError as error:
-            raise _unwritable(self.spool_dir, error) from error
+            raise _unwritable(self.spool, error) from error
         try:
             here.replace(there)
             there.unlink()
@@ -101,10 +111,10 @@ class DataFolder:
             here.unlink(missing_ok=True)
             if error.errno == errno.EXDEV:
                 raise FolderError(
-                    f"{self.spool_dir} and {self.docker_dir} are on different file systems",
+                    f"{self.spool} and {self.docker} are on different file systems",
                     "put both on one: set STORAGE_ROOT_DIR to a folder of that file system",
                 ) from error
-            raise _unwritable(self.docker_dir, error) from error
+            raise _unwritable(self.docker, error) from error
 
 
 def _unwritable(folder: Path, error: OSError) -> FolderError:

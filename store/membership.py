@@ -3,7 +3,7 @@
 from store.hot import Key, Kind
 from store.transactions import Transaction
 
-_AT_ONCE = 64
+_AT_ONCE = 16
 """Digests per question. Shorter lists are filled up with their last one, so that there is one statement to prepare."""
 
 _MARKS = ", ".join("?" * _AT_ONCE)
@@ -22,10 +22,9 @@ def made_repository(tx: Transaction, name: str, now_s: float) -> int:
     found = repository_id(tx, name)
     if found is not None:
         return found
-    row = tx.one("SELECT COALESCE(MAX(id), 0) + 1 FROM repository")
-    assert row is not None, "an aggregate always has a row"  # noqa: S101
-    tx.execute("INSERT INTO repository (id, name, created_at_s) VALUES (?, ?, ?)", (row[0], name, now_s))
-    return int(row[0])
+    [(new,)] = tx.all("SELECT COALESCE(MAX(id), 0) + 1 FROM repository")
+    tx.execute("INSERT INTO repository (id, name, created_at_s) VALUES (?, ?, ?)", (new, name, now_s))
+    return int(new)
 
 
 def end_if_empty(tx: Transaction, repository: int) -> None:

@@ -38,16 +38,17 @@ def known_version() -> int:
     return migrations()[-1][0]
 
 
-def look(path: Path, newest_copy: Path | None) -> int:
+def look(path: Path, newest_copy: Path | None, *, expected: bool) -> int:
     """The schema version of the file at `path`, which is not changed in any way; 0 when there is none yet.
 
     Raises:
         CatalogTooNew: a later program wrote it.
-        CatalogDamaged: it is not a catalog, or it is missing or empty while a copy of it exists.
+        CatalogDamaged: it is not a catalog, or it is missing or empty although there was one (`expected`).
     """
-    if not path.exists() or (path.stat().st_size == 0 and not _log_of(path)):
-        if newest_copy is not None:
-            raise CatalogDamaged(path, "the file is missing or empty", newest_copy)
+    empty = not path.exists() or path.stat().st_size == 0
+    if empty and (expected or (_log_of(path) and not path.exists())):
+        raise CatalogDamaged(path, "the file is missing or empty", newest_copy)
+    if empty and not _log_of(path):
         return 0
     try:
         version = version_of(path)

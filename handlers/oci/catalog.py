@@ -16,6 +16,10 @@ async def page(call: Call) -> web.StreamResponse:
     """GET: the repositories the caller may read; a page may be shorter than `n` where some are hidden."""
     limit, last = params.page_size(call), call.first("last")
     found = await call.services.repositories.page(limit, last)
-    link = answers.next_link("/v2/_catalog", [("n", limit), ("last", found.names[-1])]) if found.more and found.names else {}
+    link = (
+        answers.next_link("/v2/_catalog", [("n", limit), ("last", found.names[-1])])
+        if found.more and found.names
+        else {}
+    )
     seen = [name for name in found.names if call.services.policy(call.principal, Action.PULL, name) is Decision.ALLOW]
     return answers.document({"repositories": seen}, headers=link)

@@ -74,4 +74,3 @@ def _digest(content: bytes, reference: Digest | str) -> Digest:
     if actual != reference:
         raise DigestMismatch(expected=str(reference), actual=str(actual))
     return actual
-

@@ -23,7 +23,9 @@ async def list_referrers(call: Call) -> web.StreamResponse:
     headers = {"OCI-Filters-Applied": "artifactType"} if wanted else {}
     if rest:
         path = f"/v2/{call.repository}/referrers/{subject}"
-        headers |= answers.next_link(path, [*(("artifactType", kind) for kind in wanted), ("last", shown[-1]["digest"])])
+        headers |= answers.next_link(
+            path, [*(("artifactType", kind) for kind in wanted), ("last", shown[-1]["digest"])]
+        )
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown}
     return answers.document(index, headers=headers, media_type=OCI_INDEX)
 

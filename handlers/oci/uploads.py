@@ -67,8 +67,8 @@ async def _mount(call: Call, digest: Digest) -> bool:
     source = call.first("from")
     holders = [names.repository(source)] if source is not None else await call.services.blobs.holders(digest)
     for holder in holders:
-        if call.services.policy(call.principal, Action.PULL, holder) is Decision.ALLOW and await call.services.blobs.mount(
-            call.repository, digest, holder
-        ):
+        if call.services.policy(
+            call.principal, Action.PULL, holder
+        ) is Decision.ALLOW and await call.services.blobs.mount(call.repository, digest, holder):
             return True
     return False

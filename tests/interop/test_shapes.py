@@ -10,7 +10,6 @@ import pytest
 from tests.interop import layouts
 from tests.interop.goprogram import GoClient
 from tests.interop.layouts import Descriptor, Layout
-from tests.interop.sandbox import Sandbox
 from tests.interop.wire import Registry
 
 SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -145,26 +144,3 @@ def test_a_foreign_layer_need_not_be_in_the_registry(
     assert registry.manifest(repo, "1").digest == manifest["digest"]
     assert registry.blob(repo, foreign["digest"]).status == 404
     assert goclient("crane-digest", registry.ref(repo, "1"))["size"] == manifest["size"]
-
-
-def test_layers_of_types_unknown_here_come_back_as_they_went(
-    sandbox: Sandbox, registry: Registry, repo: str, layout: Layout
-) -> None:
-    """An encrypted image, as ocicrypt leaves it: the type is new, and the keys are annotations."""
-    config = layout.json({"architecture": "amd64", "os": "linux"}, layouts.IMAGE_CONFIG)
-    layer = layout.blob(
-        layouts.filler(repo, 2_000),
-        "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
-        annotations={"org.opencontainers.image.enc.keys.jwe": "e30="},
-    )
-    made = layout.name(
-        layout.json(
-            {"schemaVersion": 2, "mediaType": layouts.IMAGE_MANIFEST, "config": config, "layers": [layer]},
-            layouts.IMAGE_MANIFEST,
-        )
-    )
-    here = f"docker://{registry.ref(repo, '1')}"
-    sandbox.run("skopeo", "copy", "--preserve-digests", "--dest-tls-verify=false", layout.ref(), here)
-    sandbox.run("skopeo", "copy", "--preserve-digests", "--src-tls-verify=false", here, f"dir:{sandbox.folder}/back")
-
-    assert (sandbox.folder / "back" / "manifest.json").read_bytes() == layout.read(made)

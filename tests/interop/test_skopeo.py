@@ -120,6 +120,23 @@ def test_a_layer_that_another_repository_has_is_mounted(
     assert blobs_below(sandbox.folder / "back") == blobs_below(layout.path)
 
 
+def test_an_encrypted_image_is_kept_and_given_back(
+    sandbox: Sandbox, registry: Registry, repo: str, layout: Layout
+) -> None:
+    """The layers have types and annotations that no registry knows; whoever has the key gets the old bytes."""
+    layout.name(layouts.small_image(layout, repo))
+    private, public = sandbox.folder / "key.pem", sandbox.folder / "key.pub"
+    sandbox.run("openssl", "genrsa", "-out", private, "2048")
+    sandbox.run("openssl", "rsa", "-in", private, "-pubout", "-out", public)
+    push(sandbox, registry, layout.ref(), f"{repo}:1", "--encryption-key", f"jwe:{public}")
+    layers = registry.manifest(repo, "1").json()["layers"]
+    assert {layer["mediaType"] for layer in layers} == {f"{layouts.IMAGE_LAYER}+encrypted"}
+    assert all("org.opencontainers.image.enc.keys.jwe" in layer["annotations"] for layer in layers)
+
+    pull(sandbox, registry, f"{repo}:1", f"oci:{sandbox.folder}/back:latest", "--decryption-key", str(private))
+    assert len(blobs_below(sandbox.folder / "back") & blobs_below(layout.path)) >= len(layers)
+
+
 def test_a_large_layer_survives_the_trip(sandbox: Sandbox, registry: Registry, repo: str, layout: Layout) -> None:
     layout.name(layouts.image(layout, {"large": layouts.filler(repo, 40_000_000)}))
     push(sandbox, registry, layout.ref(), f"{repo}:1")

@@ -9,7 +9,9 @@ from model.ranges import MAX_RANGES, Span, announced, requested
 
 SIZES = st.integers(min_value=0, max_value=10_000)
 NUMBERS = st.integers(min_value=0, max_value=20_000).map(str) | st.just("")
-RANGES = st.lists(st.tuples(NUMBERS, NUMBERS).map("-".join), min_size=1, max_size=5).map(lambda all_: "bytes=" + ",".join(all_))
+RANGES = st.lists(st.tuples(NUMBERS, NUMBERS).map("-".join), min_size=1, max_size=5).map(
+    lambda all_: "bytes=" + ",".join(all_)
+)
 
 
 @given(st.text() | RANGES, SIZES)
@@ -49,8 +51,9 @@ def test_nothing_of_the_blob_is_in_the_range(header):
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "bytes", "bytes=", "bytes=a-b", "bytes=1", "bytes=-", "items=0-1", "bytes=0x1-2", "bytes=1_0-20", "bytes=+1-2",
-     "bytes=" + ",".join("0-0" for _ in range(MAX_RANGES + 1)), "bytes=0-2999,0-2999", "bytes=" + "9" * 30 + "-"],
+    [None, "", "bytes", "bytes=", "bytes=a-b", "bytes=1", "bytes=-", "items=0-1", "bytes=0x1-2", "bytes=1_0-20",
+     "bytes=+1-2",
+          "bytes=" + ",".join("0-0" for _ in range(MAX_RANGES + 1)), "bytes=0-2999,0-2999", "bytes=" + "9" * 30 + "-"],
 )  # fmt: skip
 def test_what_cannot_be_read_or_asks_too_much_is_answered_whole(header):
     assert requested(header, 3000) is None
@@ -67,6 +70,9 @@ def test_content_range_as_oci_and_as_http_write_it(header):
     assert announced(header) == Span(0, 1024)
 
 
-@pytest.mark.parametrize("header", ["", "0", "0-", "-1", "1-0", "a-b", "0-1-2", "bytes */5", "0-1023/x", "-1-5", "\N{ARABIC-INDIC DIGIT ONE}-2"])
+@pytest.mark.parametrize(
+    "header",
+    ["", "0", "0-", "-1", "1-0", "a-b", "0-1-2", "bytes */5", "0-1023/x", "-1-5", "\N{ARABIC-INDIC DIGIT ONE}-2"],
+)
 def test_a_content_range_that_says_nothing_is_malformed(header):
     assert announced(header) is None

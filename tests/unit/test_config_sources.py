@@ -163,6 +163,21 @@ def test_a_variable_with_our_prefix_that_is_not_known_is_an_error() -> None:
         decided({}, {"HOLDFAST_LISTN": "x"})
 
 
+def test_what_an_orchestrator_says_about_a_service_of_our_name_is_not_taken_for_a_setting() -> None:
+    told = {
+        "HOLDFAST_SERVICE_HOST": "10.0.0.1",
+        "HOLDFAST_SERVICE_PORT": "5000",
+        "HOLDFAST_SERVICE_PORT_HTTP": "5000",
+        "HOLDFAST_PORT": "tcp://10.0.0.1:5000",
+        "HOLDFAST_PORT_5000_TCP": "tcp://10.0.0.1:5000",
+        "HOLDFAST_PORT_5000_TCP_PROTO": "tcp",
+        "HOLDFAST_REGISTRY_PORT_5000_TCP_ADDR": "10.0.0.1",
+    }
+    assert decided({}, told).listen_port == 5000
+    with pytest.raises(ConfigError, match=r"HOLDFAST_PORT: there is no such setting"):
+        decided({}, {"HOLDFAST_PORT": "5001"})
+
+
 def test_a_bad_value_is_told_with_the_place_it_came_from() -> None:
     with pytest.raises(ConfigError, match=r"^max_uploads = '0' \(environment HOLDFAST_MAX_UPLOADS\): expected a whole"):
         decided({}, {"HOLDFAST_MAX_UPLOADS": "0"})

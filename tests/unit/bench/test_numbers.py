@@ -121,8 +121,10 @@ def test_cases_are_chosen_by_name_or_by_its_beginning() -> None:
 
 
 def test_a_peer_that_is_no_registry_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="not a registry"):
+    with pytest.raises(BenchError, match="cannot run"):
         peer("d3", tmp_path / "nothing")
+    with pytest.raises(BenchError, match="tells no version"):
+        peer("d3", Path("/bin/false"))
 
 
 def test_a_peer_gets_a_configuration_of_its_own(tmp_path: Path) -> None:

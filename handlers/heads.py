@@ -1,0 +1,147 @@
+"""Where a request head ends, and what it says about the body behind it; bytes in, values out, no I/O.
+
+aiohttp's parser is given exactly one head and never a byte of a body. One message, one reading: where two readers of the same bytes could disagree about the end of a body (a proxy before us
+and we), the request is refused and the connection closed (RFC 9112 sections 6.1, 6.3 and 11.2).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import hdrs
+from aiohttp.http import HttpRequestParser, HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+HEAD_END: Final = b"\r\n\r\n"
+MAX_LENGTH_BYTES: Final = 2**63 - 1
+_LENGTH: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that is answered before any handler sees it; the connection is closed after it."""
+
+    status: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """How the body behind a head is delimited."""
+
+    length_bytes: int | None
+    """None: chunked."""
+    expects_continue: bool
+
+
+NO_BODY: Final = Framing(0, expects_continue=False)
+_MALFORMED: Final = Refusal(400, "the request is not well-formed HTTP/1.1")
+_LONG_LINE: Final = Refusal(414, "the request line is too long")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A complete request head that may be acted upon."""
+
+    message: RawRequestMessage
+    framing: Framing
+    rest: bytes
+    """What came together with it: the begin of the body, or of the next request."""
+
+
+class HeadCollector:
+    """Finds the end of one head after the other, however the bytes are cut."""
+
+    __slots__ = ("_line_complete", "_make_parser", "_max_bytes", "_parser", "_tail", "pending_bytes")
+
+    def __init__(self, make_parser: Callable[[], HttpRequestParser], *, max_bytes: int) -> None:
+        self._make_parser = make_parser
+        self._parser = make_parser()
+        self._max_bytes = max_bytes
+        self._tail = b""
+        """The last bytes of an incomplete head: the empty line may be cut."""
+        self._line_complete = False
+        self.pending_bytes = 0
+        """How much of an incomplete head has come."""
+
+    def feed(self, data: bytes) -> Head | Refusal | None:
+        """Go on with `data`: the head that it completes, why it is refused, or None when more is needed.
+
+        After a head it must not be called before `Head.rest` and the body were dealt with; after a refusal never.
+        """
+        if not self.pending_bytes and data[:1] in (b"\r", b"\n"):
+            data = data.lstrip(b"\r\n")  # empty lines before a request are to be ignored (RFC 9112 section 2.2)
+            if not data:
+                return None
+        window = self._tail + data
+        end = window.find(HEAD_END)
+        cut = len(data) if end < 0 else end + len(HEAD_END) - len(self._tail)
+        self.pending_bytes += cut
+        if end < 0 or self.pending_bytes > self._max_bytes:
+            self._line_complete = self._line_complete or b"\r\n" in window
+            self._tail = window[-3:]
+        if self.pending_bytes > self._max_bytes:
+            return Refusal(431, "the headers are too long") if self._line_complete else _LONG_LINE
+        try:
+            messages, upgrade, _ = self._parser.feed_data(data[:cut])
+        except HttpProcessingError as error:
+            return _refusal_of(error, line_complete=self._line_complete or b"\r\n" in window)
+        except ValueError:  # yarl, about a target that is no URL
+            return _MALFORMED
+        if len(messages) != (end >= 0):
+            return _MALFORMED
+        return self._complete(messages[0][0], data[cut:], upgrade=upgrade) if messages else None
+
+    def _complete(self, message: RawRequestMessage, rest: bytes, *, upgrade: bool) -> Head | Refusal:
+        self._tail = b""
+        self._line_complete = False
+        self.pending_bytes = 0
+        framing = framing_of(message)
+        if isinstance(framing, Refusal):
+            return framing
+        if upgrade or framing is not NO_BODY:
+            self._parser = self._make_parser()  # the old one waits for the body, or believes to be done with HTTP
+        return Head(message, framing, rest)
+
+
+def framing_of(message: RawRequestMessage) -> Framing | Refusal:
+    """The framing that the head `message` announces, or why this request is not accepted."""
+    headers = message.headers
+    if message.version not in (HttpVersion10, HttpVersion11):
+        return Refusal(400, "this server speaks HTTP/1.1")
+    if message.method == hdrs.METH_CONNECT:
+        return Refusal(405, "this is not a proxy")
+    if hdrs.TRANSFER_ENCODING in headers:
+        return _chunked(message)
+    length = headers.get(hdrs.CONTENT_LENGTH)
+    if length is None:
+        return NO_BODY
+    if len(headers.getall(hdrs.CONTENT_LENGTH)) > 1 or not _LENGTH.fullmatch(length):
+        return Refusal(400, "Content-Length is not one count of bytes")
+    length_bytes = int(length)
+    if length_bytes > MAX_LENGTH_BYTES:
+        return Refusal(400, "Content-Length is beyond any size")
+    return Framing(length_bytes, _expects_continue(message)) if length_bytes else NO_BODY
+
+
+def _chunked(message: RawRequestMessage) -> Framing | Refusal:
+    codings = message.headers.getall(hdrs.TRANSFER_ENCODING)
+    if hdrs.CONTENT_LENGTH in message.headers:
+        return Refusal(400, "Content-Length and Transfer-Encoding exclude each other")
+    if len(codings) > 1 or codings[0].lower() != "chunked" or message.version != HttpVersion11:
+        return Refusal(400, "the only transfer coding understood here is chunked, in HTTP/1.1")
+    return Framing(None, _expects_continue(message))
+
+
+def _expects_continue(message: RawRequestMessage) -> bool:
+    return message.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and message.version == HttpVersion11
+
+
+def _refusal_of(error: HttpProcessingError, *, line_complete: bool) -> Refusal:
+    """How the parser's `error` is answered; its own words quote the request, so they are not repeated."""
+    if isinstance(error, LineTooLong):
+        return Refusal(431, "a header is too long") if line_complete else _LONG_LINE
+    if "Too many headers" in error.message:
+        return Refusal(431, "there are too many headers")
+    return _MALFORMED

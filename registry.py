@@ -1,0 +1,199 @@
+"""Holdfast's entry: `python registry.py serve` builds everything from the configuration and runs it until it is stopped.
+
+config -> backend -> catalog -> store -> sessions -> handlers -> server. Background work lives in one TaskGroup. Nothing is
+decided here; what is decided here would be in no other file's test.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from aiohttp import web
+
+import cli
+import loops
+from admin.commands import COMMANDS
+from admin.operations import Desk, Serving, perform
+from config import Config, ConfigError
+from handlers import wire
+from handlers.access import AccessLog
+from handlers.admin import serve_admin
+from handlers.boundary import Boundary
+from handlers.buffers import BufferPool
+from handlers.connection import HttpServer
+from handlers.limits import Limits
+from handlers.metrics import Metrics
+from handlers.ops import plain_handlers
+from handlers.readiness import Readiness
+from handlers.stats import Stats
+from rooms import Rooms, open_rooms
+from store.backups import keep_daily
+from store.refusals import CannotStart
+
+SENDERS = 4
+"""Threads that send files in bursts; a slow reader holds none of them."""
+
+FLUSH_S = 5.0
+"""What a power cut may cost an upload that is under way."""
+
+log = logging.getLogger("holdfast")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    return cli.run(sys.argv[1:] if argv is None else argv, serve=serve, more=COMMANDS)
+
+
+def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a clean stop.
+
+    Raises:
+        ConfigError: the configuration cannot be used on this machine; one line that says what to do.
+    """
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    try:
+        loops.run(_serve(config), config.uvloop)
+    except CannotStart as error:
+        raise ConfigError(str(error)) from error
+    return 0
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_rooms(config) as rooms:
+        with ThreadPoolExecutor(SENDERS, thread_name_prefix="sender") as senders:
+            async with _background(rooms) as group:
+                await _serve_until(stop, rooms, senders, group)
+
+
+async def _serve_until(
+    stop: asyncio.Event, rooms: Rooms, senders: ThreadPoolExecutor, group: asyncio.TaskGroup
+) -> None:
+    """Put the handlers together, listen, and wait for the end."""
+    config = rooms.config
+    access = _access_log(rooms)
+    stats, readiness = Stats(), Readiness(rooms.services.repositories, rooms.folder.spool)
+    metrics = None
+    if config.metrics:
+        sessions = rooms.services.sessions
+        metrics = Metrics(stats, sessions, rooms.hot, rooms.catalog, config.storage_root, lambda: server)
+    observers = [stats] if access is None else [stats, access]
+    boundary = Boundary(rooms.services, plain=plain_handlers(readiness, metrics), observers=observers)
+    server = _server(rooms, boundary, senders)
+    async with _listening(config, server) as runner:
+        addresses = [_address(*found[:2]) for found in runner.addresses]
+        serving = Serving(addresses, rooms.clock.monotonic_s(), lambda: server, readiness)
+        async with serve_admin(rooms.folder.data_dir, functools.partial(perform, Desk(rooms, serving))):
+            writing = group.create_task(access.run()) if access is not None else None
+            _greet(config, addresses[0])
+            await stop.wait()
+            readiness.stop()
+            await _drain(rooms, server, runner)
+    if writing is not None:
+        writing.cancel()
+
+
+def _access_log(rooms: Rooms) -> AccessLog | None:
+    if not rooms.config.access_log:
+        return None
+    return AccessLog(sys.stdout, as_json=rooms.config.log_format == "json", executor=rooms.workers)
+
+
+def _server(rooms: Rooms, boundary: Boundary, senders: ThreadPoolExecutor) -> HttpServer:
+    config = rooms.config
+    limits = Limits(
+        head_bytes=config.max_header_bytes,
+        stall_timeout_s=config.stall_timeout_s,
+        connections=config.max_connections,
+        connections_per_peer=config.max_connections_per_address,
+    )
+    return HttpServer(
+        boundary,
+        on_protocol_error=lambda status, message: wire.plain_answer(status, "UNSUPPORTED", message),
+        limits=limits,
+        workers=rooms.workers,
+        senders=senders,
+        buffers=BufferPool(config.buffer_count),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _background(rooms: Rooms) -> AsyncIterator[asyncio.TaskGroup]:
+    """What goes on beside the requests; ends with them."""
+    sessions = rooms.services.sessions
+
+    async def flush() -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            await sessions.flush()
+
+    async def expire() -> None:
+        while True:
+            await asyncio.sleep(min(60.0, max(1.0, rooms.config.upload_expiry_s / 4)))
+            await sessions.expire()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(work)
+            for work in (flush(), expire(), sessions.recover_all(), keep_daily(rooms.folder.data_dir, rooms.clock))
+        ]
+        try:
+            yield group
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _listening(config: Config, server: HttpServer) -> AsyncIterator[web.ServerRunner]:
+    """Listen for the length of the block.
+
+    Raises:
+        ConfigError: the address is taken, or is none of this machine's.
+    """
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, config.listen_host, config.listen_port, backlog=1024).start()
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {config.listen}: {error.strerror}; choose another --listen") from error
+        yield runner
+    finally:
+        await runner.cleanup()
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _greet(config: Config, address: str) -> None:
+    """Tell the person who started us where we are, and the one command that pushes a first image."""
+    cli.say(
+        f"Holdfast serves on http://{address} and keeps everything in {config.data_dir}\n"
+        f"first image:  skopeo copy --dest-tls-verify=false docker-archive:IMAGE.tar docker://{address}/hello/world:1\n"
+        f"         or:  docker tag IMAGE {address}/hello/world:1 && docker push {address}/hello/world:1"
+    )
+
+
+async def _drain(rooms: Rooms, server: HttpServer, runner: web.ServerRunner) -> None:
+    """Take no new connections, let transfers finish for a while, then ask them to leave: what arrived stays."""
+    cli.say(f"stopping; transfers have {rooms.config.grace_s:g} s to finish")
+    for site in list(runner.sites):
+        await site.stop()
+    await server.drain(rooms.config.grace_s)
+    rooms.services.sessions.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
