@@ -138,7 +138,13 @@ COMMANDS: Final = (
     Command(("config", "page"), "print the manual page of all settings", config_page, settings=()),
 )
 # The help of words that only lead to others.
-FAMILIES: Final = {"config": "look at the configuration"}
+FAMILIES: Final = {
+    "config": "look at the configuration",
+    "repo": "look at repositories, delete them",
+    "tag": "list, copy and delete tags",
+    "uploads": "look at open uploads, end them",
+    "catalog": "copies of the catalog",
+}
 
 
 class _Parser(argparse.ArgumentParser):

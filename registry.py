@@ -1,7 +1,7 @@
-"""Holdfast's entry: `python registry.py serve` builds everything from the configuration and runs it until it is stopped.
+"""Holdfast's entry: `python registry.py serve` builds everything from the configuration and runs it to its end.
 
-config -> backend -> catalog -> store -> sessions -> handlers -> server. Background work lives in one TaskGroup. Nothing is
-decided here; what is decided here would be in no other file's test.
+config -> backend -> catalog -> store -> sessions -> handlers -> server. Background work lives in one TaskGroup, and
+nothing is decided here: it would be in no other file's test.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import functools
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
@@ -23,7 +23,7 @@ from config import Config, ConfigError
 from handlers import wire
 from handlers.access import AccessLog
 from handlers.admin import serve_admin
-from handlers.boundary import Boundary
+from handlers.boundary import Boundary, Record
 from handlers.buffers import BufferPool
 from handlers.connection import HttpServer
 from handlers.limits import Limits
@@ -40,6 +40,9 @@ SENDERS = 4
 
 FLUSH_S = 5.0
 """What a power cut may cost an upload that is under way."""
+
+LEAVE_S = 3.0
+"""How long a request that was asked to leave has to put away what it received, and a download to end by itself."""
 
 log = logging.getLogger("holdfast")
 
@@ -66,18 +69,18 @@ def serve(config: Config) -> int:
 
 
 async def _serve(config: Config) -> None:
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     async with open_rooms(config) as rooms:
         with ThreadPoolExecutor(SENDERS, thread_name_prefix="sender") as senders:
             async with _background(rooms) as group:
-                await _serve_until(stop, rooms, senders, group)
+                await _serve_until(stop, hurry, rooms, senders, group)
 
 
 async def _serve_until(
-    stop: asyncio.Event, rooms: Rooms, senders: ThreadPoolExecutor, group: asyncio.TaskGroup
+    stop: asyncio.Event, hurry: asyncio.Event, rooms: Rooms, senders: ThreadPoolExecutor, group: asyncio.TaskGroup
 ) -> None:
     """Put the handlers together, listen, and wait for the end."""
     config = rooms.config
@@ -87,7 +90,7 @@ async def _serve_until(
     if config.metrics:
         sessions = rooms.services.sessions
         metrics = Metrics(stats, sessions, rooms.hot, rooms.catalog, config.storage_root, lambda: server)
-    observers = [stats] if access is None else [stats, access]
+    observers: list[Callable[[Record], None]] = [stats] if access is None else [stats, access]
     boundary = Boundary(rooms.services, plain=plain_handlers(readiness, metrics), observers=observers)
     server = _server(rooms, boundary, senders)
     async with _listening(config, server) as runner:
@@ -98,7 +101,7 @@ async def _serve_until(
             _greet(config, addresses[0])
             await stop.wait()
             readiness.stop()
-            await _drain(rooms, server, runner)
+            await _drain(rooms, server, runner, hurry)
     if writing is not None:
         writing.cancel()
 
@@ -114,8 +117,8 @@ def _server(rooms: Rooms, boundary: Boundary, senders: ThreadPoolExecutor) -> Ht
     limits = Limits(
         head_bytes=config.max_header_bytes,
         stall_timeout_s=config.stall_timeout_s,
-        connections=config.max_connections,
-        connections_per_peer=config.max_connections_per_address,
+        connections=config.max_connections or sys.maxsize,
+        connections_per_peer=config.max_connections_per_address or sys.maxsize,
     )
     return HttpServer(
         boundary,
@@ -161,7 +164,7 @@ async def _listening(config: Config, server: HttpServer) -> AsyncIterator[web.Se
     Raises:
         ConfigError: the address is taken, or is none of this machine's.
     """
-    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=1.0)
+    runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=config.grace_s + 2 * LEAVE_S)
     await runner.setup()
     try:
         try:
@@ -186,13 +189,18 @@ def _greet(config: Config, address: str) -> None:
     )
 
 
-async def _drain(rooms: Rooms, server: HttpServer, runner: web.ServerRunner) -> None:
+async def _drain(rooms: Rooms, server: HttpServer, runner: web.ServerRunner, hurry: asyncio.Event) -> None:
     """Take no new connections, let transfers finish for a while, then ask them to leave: what arrived stays."""
-    cli.say(f"stopping; transfers have {rooms.config.grace_s:g} s to finish")
-    for site in list(runner.sites):
-        await site.stop()
-    await server.drain(rooms.config.grace_s)
+    grace_s = rooms.config.grace_s
+    cli.say(f"stopping; running transfers have {grace_s:g} s to finish (a second signal ends them now)")
+    ending, hurrying = asyncio.ensure_future(runner.cleanup()), asyncio.ensure_future(hurry.wait())
+    await asyncio.wait({ending, hurrying}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
     rooms.services.sessions.stop()
+    await asyncio.wait({ending}, timeout=LEAVE_S)
+    for connection in server.connections:
+        connection.force_close()
+    await ending
 
 
 if __name__ == "__main__":

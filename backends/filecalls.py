@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from pathlib import Path
 
 
@@ -40,7 +41,12 @@ class FileCalls:
 
     def make_folder(self, path: Path) -> None:
         """Make one folder; one that is there is fine."""
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir()
+        except FileExistsError:
+            # Not mkdir(exist_ok=True): when a delete takes the folder away between its two looks, that says "exists".
+            if not stat.S_ISDIR(path.stat().st_mode):
+                raise
 
     def rename(self, source: Path, target: Path) -> None:
         """Put `source` in the place of `target`, at once."""

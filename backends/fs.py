@@ -1,7 +1,7 @@
 """Bytes in files below one folder: durable when `put` returns, never visible before, never half.
 
     put     sync the source ─ make parents, each synced into its own parent ─ rename ─ sync the folder
-    delete  unlink ─ sync the folder ─ remove the folder if that was the last in it
+    delete  unlink ─ remove the folder if that was the last in it ─ sync what is left
 
 Each verb is one job in one thread. A crash between any two steps leaves the old value or the new one. Where rename
 cannot reach (the source is on another file system) the bytes are first copied beside the target, under a name that no
@@ -30,7 +30,7 @@ PIECE_BYTES: Final = MIB
 THREADS: Final = 8
 """Syncs of different files overlap up to about this many (performance-shapes.md section 6)."""
 _LISTED_AT_ONCE: Final = 1000
-_TRIES: Final = 5
+_TRIES: Final = 20
 """How often a folder may be taken away by a delete between making it and renaming into it."""
 
 _NO_LINK: Final = {errno.ENOENT, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK}
@@ -123,6 +123,18 @@ class FsBackend:
             self._calls.sync_file(source)
         except FileNotFoundError as error:
             raise StorageFailed("the finished upload to be stored is not there any more") from error
+        for attempt in itertools.count(1):
+            try:
+                self._make_folder(target.parent)
+                self._place(source, target)
+            except FileNotFoundError:  # a delete took the folder away before it was used
+                if attempt == _TRIES or not source.exists():
+                    raise
+                self._settled = {self._root}
+            else:
+                return
+
+    def _place(self, source: Path, target: Path) -> None:
         try:
             self._rename_into_place(source, target)
         except OSError as error:
@@ -140,27 +152,20 @@ class FsBackend:
         except BaseException:
             copy.unlink(missing_ok=True)
             raise
-        self._calls.unlink(source)
+        with suppress(OSError):  # it is stored, and that is what counts: the spool's own cleaning takes what stays
+            self._calls.unlink(source)
 
     def _rename_into_place(self, source: Path, target: Path) -> None:
         """Make `source` the value under `target`, durably; on any failure both are as they were."""
-        for attempt in itertools.count(1):
+        with self._former_value(target) as former:
+            inode = source.stat().st_ino
+            self._calls.rename(source, target)
             try:
-                self._make_folder(target.parent)
-                with self._former_value(target) as former:
-                    inode = source.stat().st_ino
-                    self._calls.rename(source, target)
-                    try:
-                        self._calls.sync_folder(target.parent)
-                    except BaseException:
-                        _take_back(source, target, inode, former)
-                        raise
-            except FileNotFoundError:
-                if attempt == _TRIES or not source.exists():
-                    raise
-                self._settled = {self._root}
-            else:
-                return
+                self._sync_nearest(target.parent)
+            except BaseException:
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    _take_back(source, target, inode, former)
+                raise
 
     @contextmanager
     def _former_value(self, target: Path) -> Iterator[Path | None]:
@@ -201,11 +206,21 @@ class FsBackend:
             self._calls.unlink(target)
         except (FileNotFoundError, IsADirectoryError):
             return
-        self._calls.sync_folder(target.parent)
         if target.parent != self._root:
             self._settled.discard(target.parent)
-            with suppress(OSError):  # something else is in it, or a put is about to use it: then it stays
+            with suppress(OSError):  # something else is in it, or it is gone already
                 target.parent.rmdir()
+        self._sync_nearest(target.parent)
+
+    def _sync_nearest(self, folder: Path) -> None:
+        """Sync `folder`, or what it lay in when a delete has taken it away meanwhile, together with what was in it."""
+        while True:
+            try:
+                return self._calls.sync_folder(folder)
+            except FileNotFoundError:
+                if folder == self._root:
+                    raise
+                folder = folder.parent
 
     def _walk(self, folder: Path, above: str, prefix: str) -> Iterator[str]:
         """Keys below `folder`, whose own key is `above`; a folder sorts as its name and a slash."""

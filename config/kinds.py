@@ -116,7 +116,7 @@ def count(least: int, most: int) -> Kind[int]:
 
     def parse(raw: object) -> int:
         text = str(raw).strip()
-        if isinstance(raw, bool) or not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) or not least <= int(text) <= most:
+        if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII) or not least <= int(text) <= most:
             raise ValueError(f"expected {expects}")
         return int(text)
 
@@ -130,7 +130,7 @@ def size(least: int, most: int) -> Kind[int]:
     def parse(raw: object) -> int:
         match = QUANTITY.fullmatch(str(raw).strip())
         factor = SIZES.get((match[2] or "b").lower()) if match else None
-        if isinstance(raw, bool) or match is None or factor is None or not least <= int(match[1]) * factor <= most:
+        if match is None or factor is None or not least <= int(match[1]) * factor <= most:
             raise ValueError(f"expected {expects}")
         return int(match[1]) * factor
 

@@ -190,7 +190,7 @@ class Registry:
     """What clients may do."""
 
     sparse_indexes: bool = setting(
-        "off", switch(), "Accept an image index although some of the manifests it lists are not here."
+        "off", switch(), "Accept an image index, or an image, although some of what it lists is not here."
     )
     delete_enabled: bool = setting("on", switch(), "Whether clients may delete tags, manifests and blobs.")
 

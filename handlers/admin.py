@@ -7,7 +7,6 @@ server's user, and root) may do everything; there is no other check. What can be
 that performs operations by name is handed in.
 """
 
-import asyncio
 import json
 import logging
 import os
@@ -96,9 +95,7 @@ class _Door:
             if request.method != "POST":
                 return wire.plain_answer(405, "UNSUPPORTED", "the admin socket only takes POST")
             name = request.path.removeprefix("/")
-            parameters = await _parameters(request)
-            log.info("admin: %s %s", name, json.dumps(parameters))
-            return document({"result": await self._perform(name, parameters)})
+            return document({"result": await self._perform(name, await _parameters(request))})
         except RegistryError as error:
             return wire.answer(error)
         except Exception:

@@ -82,7 +82,9 @@ class Boundary:
         record.status = response.status
         try:
             record.sent_bytes = await _send(request, response)
-        except (ClientGone, ConnectionError):
+        except ClientGone as gone:
+            record.gone, record.sent_bytes = True, gone.sent_bytes
+        except ConnectionError:
             record.gone = True
         finally:
             record.seconds = clock.monotonic_s() - began

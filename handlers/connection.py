@@ -18,12 +18,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
@@ -33,6 +33,7 @@ from handlers.crowd import Crowd, peer_of
 from handlers.gathering import Gathering
 from handlers.heads import NO_BODY, Framing, Head, HeadCollector, Refusal
 from handlers.limits import Limits, Traffic
+from handlers.patience import while_reading
 from model.units import KIB
 from multipart.bodies import Body, Ending
 
@@ -129,6 +130,7 @@ class Connection(web.RequestHandler):
         "_loss",
         "_paused_reading",
         "_refusal",
+        "_turned_away",
         "peer",
         "server",
     )
@@ -139,7 +141,7 @@ class Connection(web.RequestHandler):
             loop=loop,
             keepalive_timeout=server.limits.keepalive_timeout_s,
             access_log=None,  # type: ignore[arg-type]  # the boundary writes access lines
-            logger=_log,  # type: ignore[arg-type]
+            logger=_log,
         )
         self.server = server
         self.peer = ""
@@ -152,6 +154,8 @@ class Connection(web.RequestHandler):
         self._heads = HeadCollector(self._make_parser, max_bytes=server.limits.head_bytes)
         self._deadline: asyncio.TimerHandle | None = None
         self._paused_reading = False
+        self._turned_away = False
+        """There was no place for this connection; it only gets its answer."""
         self._loss: asyncio.Future[None] | None = None
 
     def _make_parser(self) -> HttpRequestParser:
@@ -179,17 +183,22 @@ class Connection(web.RequestHandler):
         self.server.traffic.refused_connections += 1
         if self.server.refused_now >= REFUSED_AT_ONCE:
             self.force_close()
-        else:
-            self._refuse(refusal)
+            return
+        self.server.refused_now += 1
+        self._turned_away = True
+        self._refuse(refusal)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Count it out and wake whoever waits for the transport."""
         self.server.crowd.leave(self)
-        self._cancel_deadline()
+        if self._turned_away:
+            self.server.refused_now -= 1
+            self._turned_away = False
         self._held = b""
         if self._loss is not None and not self._loss.done():
             self._loss.set_result(None)
         super().connection_lost(exc)
+        self._cancel_deadline()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, or ahead of their turn."""
@@ -265,6 +274,18 @@ class Connection(web.RequestHandler):
         if self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    async def _drain_helper(self) -> None:
+        """As aiohttp's; a client that takes nothing for too long is cut off."""
+        if self.writing_paused and self.transport is not None:
+            await while_reading(
+                asyncio.ensure_future(super()._drain_helper()),
+                loss=self.loss,
+                transport=self.transport,
+                stall_timeout_s=self.server.limits.stall_timeout_s,
+            )
+        else:
+            await super()._drain_helper()
+
     # -- one request after the other -----------------------------------------------------------------------------------
 
     def _parse(self, data: bytes) -> None:
@@ -321,6 +342,7 @@ class Connection(web.RequestHandler):
                 self._next_request()
             else:
                 self._close = True
+                self._limit_closing()
         return response, lost
 
     async def finish_response(
@@ -329,29 +351,29 @@ class Connection(web.RequestHandler):
         """As aiohttp's; says `Connection: close` when it is known that the body keeps this connection from going on."""
         incoming = self._incoming
         if incoming is not None and not incoming.whole and (incoming.claimed or incoming.unasked):
-            resp.force_close()
+            with suppress(AttributeError):  # aiohttp has its own words for a handler that returns no response
+                resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
     async def _settle_body(self, response: web.StreamResponse) -> bool:
         """Throw away what is left of the body, within limits; whether the next request can be found behind it."""
         incoming, self._incoming = self._incoming, None
         if self._refusal is not None:
-            limit_s = REFUSED_S if self.server.crowd_is_full_for(self) else self.server.limits.discard_s
-            await self._discard(self.server.limits.discard_bytes, limit_s, first=b"", last=True)
+            await self._discard(self.server.limits.discard_bytes, last=True)
             return False
         if incoming is None or incoming.whole:
             return True
         if incoming.unasked:
             return False
-        limit_s = self.server.limits.discard_s
         if incoming.claimed:
-            await self._discard(incoming.left_bytes, limit_s, first=b"", last=True)
+            left_bytes = incoming.left_bytes
+            await self._discard(self.server.limits.discard_bytes if left_bytes is None else left_bytes, last=True)
             return False
-        keep = bool(response.keep_alive)
-        return await self._discard(incoming.framing.length_bytes, limit_s, first=incoming.first, last=not keep)
+        return await self._discard(incoming.framing.length_bytes, first=incoming.first, last=not response.keep_alive)
 
-    async def _discard(self, length_bytes: int | None, limit_s: float, *, first: bytes, last: bool) -> bool:
+    async def _discard(self, length_bytes: int | None, *, first: bytes = b"", last: bool) -> bool:
         """Read and forget a body; whether its end was found. `last`: the client learns that nothing more will come."""
+        limit_s = REFUSED_S if self._turned_away else self.server.limits.discard_s
         if self.transport is None:
             return False
         if last and self.transport.can_write_eof():
@@ -381,7 +403,7 @@ class Connection(web.RequestHandler):
         if held:
             self._parse(held)
 
-    # -- answers that are not the handler's -----------------------------------------------------------------------------
+    # -- answers that are not the handler's ---------------------------------------------------------------------------
 
     def _refuser(self, refusal: Refusal) -> Handler:
         async def refuse(request: web.BaseRequest) -> web.StreamResponse:
@@ -406,7 +428,7 @@ class Connection(web.RequestHandler):
         response.force_close()
         return response
 
-    # -- time -----------------------------------------------------------------------------------------------------------
+    # -- time ---------------------------------------------------------------------------------------------------------
 
     def _head_is_late(self) -> None:
         self._deadline = None
@@ -414,6 +436,17 @@ class Connection(web.RequestHandler):
             self._refuse(Refusal(408, "the request head took too long"))
         elif not self._engaged:
             self.force_close()
+
+    def force_close(self) -> None:
+        """Close now; what was written before is still sent, but not for ever."""
+        self._limit_closing()
+        super().force_close()
+
+    def _limit_closing(self) -> None:
+        """A transport waits without end for a client that does not read what is left: close it by force then."""
+        self._cancel_deadline()
+        if self.transport is not None:
+            self._deadline = self._loop.call_later(self.server.limits.stall_timeout_s, self.transport.abort)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:

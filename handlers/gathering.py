@@ -44,7 +44,9 @@ class Gathering(asyncio.BufferedProtocol):
 
         What lies behind `limit_bytes` is not taken, and not waited for: TOO_LONG.
         """
-        self._owner.lend(self)
+        self._lost = not self._owner.lend(self)
+        if self._lost:
+            return Ending.VANISHED
         try:
             if first:
                 self._arrived(memoryview(bytearray(first)))
@@ -75,11 +77,10 @@ class Gathering(asyncio.BufferedProtocol):
         if self.ended.done():
             self._beyond += view
             return
-        data_bytes, taken = (len(view), min(len(view), self._left or 0))
         if self._decoder is not None:
             data_bytes, taken = self._decoder.feed(view, len(view))
         else:
-            data_bytes = taken
+            data_bytes = taken = min(len(view), self._left or 0)
         self._beyond += view[taken:]
         allowed = min(data_bytes, self._limit_bytes)
         self._limit_bytes -= allowed

@@ -1,6 +1,6 @@
 """Hands the pieces of one body to its sink: in a worker thread, one at a time, in the order they came.
 
-Hashing and writing release the interpreter's lock, so this is where a second core does its share. A turn of a worker ends
+Hashing and writing release the interpreter's lock, so this is where a second core does its share. A worker's turn ends
 after a few pieces, so that many bodies get along with few threads.
 
 Everything runs on the event loop except `_work` and `_write`, of which at most one runs at a time. The decoder of a

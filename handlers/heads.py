@@ -1,7 +1,8 @@
 """Where a request head ends, and what it says about the body behind it; bytes in, values out, no I/O.
 
-aiohttp's parser is given exactly one head and never a byte of a body. One message, one reading: where two readers of the same bytes could disagree about the end of a body (a proxy before us
-and we), the request is refused and the connection closed (RFC 9112 sections 6.1, 6.3 and 11.2).
+aiohttp's parser is given exactly one head and never a byte of a body. Where two readers of the same bytes could disagree
+about the end of a body (a proxy before us and we), the request is refused and the connection closed (RFC 9112 sections
+6.1, 6.3 and 11.2).
 """
 
 import re

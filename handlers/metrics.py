@@ -88,8 +88,9 @@ class Metrics:
         transport = self._transport()
         traffic, buffers = transport.traffic, transport.buffers
         yield Reading("holdfast_connections", "Open connections.", transport.open_connections)
-        yield Reading("holdfast_received_bytes", "Bytes received, heads included.", traffic.received_bytes, counter=True)
-        yield Reading("holdfast_sent_bytes", "Bytes sent, heads included.", traffic.sent_bytes, counter=True)
+        received, sent = "Bytes received, heads included.", "Bytes sent, heads included."
+        yield Reading("holdfast_received_bytes", received, traffic.received_bytes, counter=True)
+        yield Reading("holdfast_sent_bytes", sent, traffic.sent_bytes, counter=True)
         refused = "Connections that were sent away because of a limit."
         yield Reading("holdfast_refused_connections", refused, traffic.refused_connections, counter=True)
         broken = "Requests that were no proper HTTP and reached no endpoint."
@@ -158,7 +159,7 @@ class _Scrape(Collector):
             "holdfast_requests", "Requests answered.", labels=["endpoint", "method", "status"]
         )
         durations = HistogramMetricFamily(
-            "holdfast_request_duration_seconds", "From the head of a request to the end of its answer.", labels=["endpoint"]
+            "holdfast_request_duration_seconds", "From a request's head to the end of its answer.", labels=["endpoint"]
         )
         sent = CounterMetricFamily("holdfast_response_bytes", "Bytes of answers' bodies.", labels=["endpoint"])
         gone = CounterMetricFamily(

@@ -1,4 +1,4 @@
-"""For whoever runs the server: is it alive, is it ready, what does it count; and a word to whoever opens it in a browser.
+"""For whoever runs the server: is it alive, is it ready, what does it count; and a word to people with a browser.
 
     /          what this is and how to push a first image
     /healthz   the process answers

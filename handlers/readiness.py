@@ -50,16 +50,19 @@ class Readiness:
 
     async def reason(self) -> str:
         """Why the server is not ready; empty when it is. Never raises, and takes no longer than the patience."""
-        if self._stopping:
+        look = None if self._stopping else await self._recent_look()
+        if look is None or look.cancelled():
             return "the server is stopping"
+        return look.result() if look.done() else "the storage does not answer"
+
+    async def _recent_look(self) -> asyncio.Task[str]:
+        """A look that is recent, and over unless it takes longer than the patience."""
         look, now_s = self._look, asyncio.get_running_loop().time()
         if look is None or (look.done() and now_s - self._ended_s >= self._fresh_s):
             self._began_s = now_s
             look = self._look = asyncio.create_task(self._find_out())
         await asyncio.wait({look}, timeout=max(0.0, self._began_s + self._patience_s - now_s))
-        if self._stopping:
-            return "the server is stopping"
-        return look.result() if look.done() else "the storage does not answer"
+        return look
 
     async def _find_out(self) -> str:
         try:

@@ -7,8 +7,8 @@ buffers, which is what makes it fast: no `bytes` object per read, and one call o
     fast:  a buffer of the pool, filled by the transport                    -> sink, when full or after 50 ms of silence
 
 A body becomes fast when the landing buffer was filled to its end in one read, or 64 KiB came within 50 ms, and slow
-again when its buffer had to be handed over unfilled. So a client that dribbles or stalls costs a few KiB and no buffer of
-the pool. At most `IN_FLIGHT` pieces of a body wait for its sink; then reading pauses, and TCP tells the client.
+again when its buffer had to be handed over unfilled. So a client that dribbles or stalls costs a few KiB and no pooled
+buffer. At most `IN_FLIGHT` pieces of a body wait for its sink; then reading pauses, and TCP tells the client.
 
 Everything here runs on the event loop.
 """
@@ -47,8 +47,8 @@ _ENDINGS: Final = {
 class Owner(Protocol):
     """The connection whose body is received."""
 
-    def lend(self, receiver: asyncio.BufferedProtocol) -> None:
-        """Make `receiver` the transport's protocol; reading is paused then."""
+    def lend(self, receiver: asyncio.BufferedProtocol) -> bool:
+        """Make `receiver` the transport's protocol, reading paused; False when the connection is gone."""
 
     def hand_back(self, beyond: bytes) -> None:
         """Become the transport's protocol again; `beyond` came behind the body."""
@@ -90,8 +90,10 @@ class Reception(asyncio.BufferedProtocol):
         self._stall_timeout_s = stall_timeout_s
         self._chunked = length_bytes is None
         self._silence_s = CHUNKED_SILENCE_S if self._chunked else SILENCE_S
-        self._too_long = limit_bytes is not None and length_bytes is not None and length_bytes > limit_bytes
-        self._left = limit_bytes if self._too_long else length_bytes
+        self._above_limit = 0
+        if limit_bytes is not None and length_bytes is not None:
+            self._above_limit = max(0, length_bytes - limit_bytes)
+        self._left = None if length_bytes is None else length_bytes - self._above_limit
         """Bytes of a counted body that have not arrived; None for a chunked one."""
         self._loop = asyncio.get_running_loop()
         self.handing = Handing(
@@ -123,18 +125,25 @@ class Reception(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = 0.0
 
+    @property
+    def left_bytes(self) -> int | None:
+        """How much of a counted body has not arrived; None for a chunked one."""
+        return None if self._left is None else self._left + self._above_limit
+
     # -- the life of it -----------------------------------------------------------------------------------------------
 
     def begin(self, first: bytes) -> None:
         """Start, with what came together with the head; when that is the whole body, nothing is read at all."""
         self._lent = self._left is None or len(first) < self._left
         if self._lent:
-            self._owner.lend(self)
+            self._lost = not self._owner.lend(self)
         if self._left == 0:
             self.end(Ending.WHOLE)
-        if first:
+        elif first:
             self._landed(memoryview(first), filled=len(first) >= len(self._pool.landing))
-        if not self._queued and not self._wants_buffer:
+        if self._lost:
+            self.end(Ending.VANISHED)
+        elif not self._queued and not self._wants_buffer:
             self._resume()
         self._arm()
 
@@ -170,7 +179,7 @@ class Reception(asyncio.BufferedProtocol):
         if self._ending is None or self.handing.working or self.ended.done():
             return
         ending = _ENDINGS.get(self.handing.verdict, self._ending)
-        if self._too_long and ending is Ending.WHOLE:
+        if self._above_limit and ending is Ending.WHOLE:
             ending = Ending.TOO_LONG
         self._release()
         self.ended.set_result(ending)
@@ -277,7 +286,7 @@ class Reception(asyncio.BufferedProtocol):
 
     def _may_be_awaited(self, buffer: Buffer) -> bool:
         """Whether a chunked body's bytes should not wait for a full buffer: the end may be among them."""
-        if buffer.view[max(0, self._fill - len(CHUNKED_END)) : self._fill] == CHUNKED_END:
+        if bytes(buffer.view[max(0, self._fill - len(CHUNKED_END)) : self._fill]) == CHUNKED_END:
             return True
         return self._fill >= EARLY_BYTES and not self.handing.working
 

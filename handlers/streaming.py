@@ -37,7 +37,7 @@ async def send_body(request: web.BaseRequest, response: web.StreamResponse, part
                 sent_bytes += len(piece)
         await response.write_eof()
     except ConnectionError as error:
-        raise ClientGone("the reader left") from error
+        raise ClientGone("the reader left", sent_bytes) from error
     return sent_bytes
 
 

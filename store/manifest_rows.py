@@ -36,7 +36,8 @@ def put(
     now_s: float,
 ) -> None:
     """Record the manifest and point `tags` at it; ManifestBlobUnknown when what it needs is not in the repository."""
-    _check_complete(tx, repository, manifest, sparse=sparse)
+    if not sparse:
+        _check_complete(tx, repository, manifest)
     owner = made_repository(tx, repository, now_s)
     name = str(digest)
     new_bytes = tx.execute(
@@ -132,11 +133,11 @@ def copy_tag(tx: Transaction, repository: str, source: str, target: str, now_s: 
     point(tx, repository, owner, target, digest, now_s)
 
 
-def _check_complete(tx: Transaction, repository: str, manifest: Manifest, *, sparse: bool) -> None:
+def _check_complete(tx: Transaction, repository: str, manifest: Manifest) -> None:
     """What the manifest needs is there: blobs, and children as manifests or blobs (oci.md 1.2, invariant 4)."""
     owner = repository_id(tx, repository)
     blobs = _digests(manifest.blobs)
-    children = [] if sparse else _digests(manifest.children)
+    children = _digests(manifest.children)
     if owner is None:
         missing = blobs + children
     else:

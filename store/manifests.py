@@ -24,7 +24,7 @@ class Manifests:
     """Manifests of repositories."""
 
     def __init__(self, catalog: Catalog, hot: Hot, clock: Clock, *, sparse_indexes: bool = False) -> None:
-        """With `sparse_indexes`, an index may name children that the repository does not have."""
+        """With `sparse_indexes`, an index may name children, and an image layers, that the repository does not have."""
         self._catalog = catalog
         self._hot = hot
         self._clock = clock

@@ -39,7 +39,6 @@ def pytest_make_collect_report(
     return report
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Turn a green run red when it skipped something in CI."""
     if needs.in_ci() and session.config.stash[SKIPPED] and session.exitstatus == pytest.ExitCode.OK:

@@ -123,11 +123,16 @@ def test_a_chunk_out_of_order_is_told_where_to_go_on(curl: Curl, repo: str) -> N
     assert curl("PUT", closing(resumed.headers["Location"], layouts.sha256(data)), body=b"").status == 201
 
 
-def test_an_upload_goes_on_where_a_vanished_client_left_it(curl: Curl, repo: str) -> None:
+@pytest.mark.parametrize(
+    "framing",
+    [("Transfer-Encoding: chunked",), ("Transfer-Encoding:", "Content-Length: 3000000")],
+    ids=["chunked", "counted"],
+)
+def test_an_upload_goes_on_where_a_vanished_client_left_it(curl: Curl, repo: str, framing: tuple[str, ...]) -> None:
     """The second client knows only the first Location, and the 416 tells it the rest."""
     data = layouts.filler(repo, 3_000_000)
     opened = curl.open_upload(repo)
-    flags = ("--header", OCTETS, "--header", f"Content-Length: {len(data)}", "--upload-file", "-")
+    flags = (*(word for line in (OCTETS, *framing) for word in ("--header", line)), "--upload-file", "-")
     with subprocess.Popen(
         curl.words("PATCH", opened, *flags), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as first:

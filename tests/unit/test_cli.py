@@ -91,6 +91,7 @@ def test_config_check_says_that_all_is_well(tmp_path: Path, capsys: pytest.Captu
         (["serve", "--listen", "x"], "listen = 'x' (flag --listen): expected HOST:PORT"),
         (["serve", "--listn", "h:1"], "unrecognized arguments: --listn h:1; did you mean --listen?; see"),
         (["serve", "--lis", "h:1"], "unrecognized arguments: --lis h:1"),
+        (["--vers"], "the following arguments are required: COMMAND"),
         (["serve", "here"], "unrecognized arguments: here; see registry.py --help"),
         (["serve", "--grace"], "argument --grace: expected one argument; see registry.py serve --help"),
         (["serve", "--config", "/nonexistent/x"], "configuration file /nonexistent/x: not there"),

@@ -11,7 +11,9 @@ from config.settings import SETTINGS
 from tests.unit.test_config_sources import NOWHERE, OTHER
 
 
-@pytest.mark.parametrize("flags", [{}, OTHER, {"data_dir": '/a "quoted"/\\back\tslash/☃'}], ids=["bare", "all", "odd"])
+@pytest.mark.parametrize(
+    "flags", [{}, OTHER, {"data_dir": '/a "quoted"/\\back\tslash/new\nline/☃'}], ids=["bare", "all", "odd"]
+)
 def test_what_is_shown_is_a_file_that_says_the_same(flags: dict[str, str], tmp_path: Path) -> None:
     config = load(flags, {}, default_file=NOWHERE)
     file = tmp_path / "shown.toml"

@@ -1,0 +1,216 @@
+"""The operator's commands, as rows of the command line: what they take, what they ask, and how they tell.
+
+Each asks for one operation (`admin/asking.py` knows which way) and prints the answer: as text, or with `--json` as it
+is.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Final
+
+from admin import rendering
+from admin.asking import NobodyAnswers, NotDone, ask, ask_running, when_free
+from admin.operations import Answer
+from cli import PROGRAM, Command, Invocation, UsageError, json_option
+from model.clock import SystemClock
+from store import backups
+from store.folder import DataFolder
+
+FOLDERS: Final = ("data_dir", "storage_root_dir", "storage_driver")
+"""The settings that say which registry is meant."""
+
+Run = Callable[[Invocation], int]
+Arguments = Callable[[argparse.ArgumentParser], None]
+
+
+def _telling_why(run: Run) -> Run:
+    """`run`, with one line on stderr and exit code 1 for what could not be done."""
+
+    @wraps(run)
+    def telling(invocation: Invocation) -> int:
+        try:
+            return run(invocation)
+        except NotDone as reason:
+            print(f"{PROGRAM}: {reason}", file=sys.stderr)
+            return 1
+
+    return telling
+
+
+def _tell(invocation: Invocation, answer: Answer, told: Callable[[Answer], Iterator[str]]) -> int:
+    """Print an answer the way that was asked for."""
+    print(json.dumps(answer, indent=2) if invocation.options.json else "\n".join(told(answer)))
+    return 0
+
+
+@_telling_why
+def repo_list(invocation: Invocation) -> int:
+    """List repositories with what they hold. Unique bytes are held by no other repository, shared ones are."""
+    answer = ask(invocation.config, "repo.list", prefix=invocation.options.prefix)
+    return _tell(invocation, answer, rendering.repositories)
+
+
+@_telling_why
+def repo_delete(invocation: Invocation) -> int:
+    """Delete a repository with all its tags and manifests."""
+    config, name = invocation.config, invocation.options.name
+    if not invocation.options.yes and not _agreed(rendering.question(ask(config, "repo.show", name=name))):
+        raise NotDone(f"{name} was not deleted")
+    return _tell(invocation, ask(config, "repo.delete", name=name), rendering.deleted_repository)
+
+
+def _agreed(question: str) -> bool:
+    """Whether the person at the terminal says yes."""
+    if not sys.stdin.isatty():
+        raise UsageError("there is nobody to ask; say --yes to do it unasked")
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+@_telling_why
+def tag_list(invocation: Invocation) -> int:
+    """List the tags of a repository."""
+    return _tell(invocation, ask(invocation.config, "tag.list", repository=invocation.options.repo), rendering.tags)
+
+
+@_telling_why
+def tag_copy(invocation: Invocation) -> int:
+    """Let a tag point at what another one of the same repository points at; it may be there already."""
+    repository, source = _repository_and_tag(invocation.options.source)
+    target = invocation.options.target
+    answer = ask(invocation.config, "tag.copy", repository=repository, source=source, target=target)
+    return _tell(invocation, answer, rendering.copied_tag)
+
+
+@_telling_why
+def tag_delete(invocation: Invocation) -> int:
+    """Delete a tag. Its manifest stays, and can be pulled by its digest."""
+    repository, tag = _repository_and_tag(invocation.options.name)
+    answer = ask(invocation.config, "tag.delete", repository=repository, tag=tag)
+    return _tell(invocation, answer, rendering.deleted_tag)
+
+
+def _repository_and_tag(text: str) -> tuple[str, str]:
+    """Both halves of `REPO:TAG`."""
+    repository, colon, tag = text.rpartition(":")
+    if not colon:
+        raise UsageError(f"{text!r} names no tag; write REPOSITORY:TAG")
+    return repository, tag
+
+
+@_telling_why
+def uploads_list(invocation: Invocation) -> int:
+    """List the open uploads: what lies in the spool, for how long, and whether bytes arrive now."""
+    return _tell(invocation, ask(invocation.config, "uploads.list"), rendering.uploads)
+
+
+@_telling_why
+def uploads_abort(invocation: Invocation) -> int:
+    """End an upload and drop what it received. A client that is sending gets an error."""
+    answer = ask(invocation.config, "uploads.abort", upload_id=invocation.options.id)
+    return _tell(invocation, answer, rendering.aborted_upload)
+
+
+@_telling_why
+def catalog_backup(invocation: Invocation) -> int:
+    """Take a copy of the catalog now, beside those that are taken daily. Seven are kept."""
+    return _tell(invocation, ask(invocation.config, "catalog.backup"), rendering.new_copy)
+
+
+@_telling_why
+def catalog_copies(invocation: Invocation) -> int:
+    """List the copies of the catalog."""
+    return _tell(invocation, ask(invocation.config, "catalog.copies"), rendering.copies)
+
+
+@_telling_why
+def restore(invocation: Invocation) -> int:
+    """Put a copy in the place of the catalog. The server must be stopped; what is replaced is kept."""
+    config, copy = invocation.config, Path(invocation.options.file).absolute()
+    if not config.data_dir.is_dir():
+        raise UsageError(f"there is no folder {config.data_dir}; name the registry's with --data")
+    try:
+        running = ask_running(config, "status")
+    except NobodyAnswers:
+        replaced = when_free(config, lambda: _restored(config.data_dir, config.storage_root, copy))
+    else:
+        raise NotDone(f"the server is running on {config.data_dir} (process {running['pid']}); stop it first")
+    answer = {"restored": str(copy), "replaced": str(replaced) if replaced else None}
+    return _tell(invocation, answer, rendering.restored)
+
+
+def _restored(data_dir: Path, storage_root: Path, copy: Path) -> Path | None:
+    """Restore under the folder's lock; where the former catalog went."""
+    folder = DataFolder(data_dir, storage_root)
+    folder.open()
+    try:
+        return backups.restore(data_dir, copy, SystemClock())
+    finally:
+        folder.close()
+
+
+@_telling_why
+def status(invocation: Invocation) -> int:
+    """Say how the running server is. Exit code 1 when none is running."""
+    try:
+        answer = ask_running(invocation.config, "status")
+    except NobodyAnswers:
+        if invocation.options.json:
+            print(json.dumps({"running": False, "data_dir": str(invocation.config.data_dir)}, indent=2))
+        raise
+    return _tell(invocation, answer, rendering.status)
+
+
+def _arguments(*names: tuple[str, str], yes: bool = False, prefix: bool = False) -> Arguments:
+    """What a command takes besides `--json`: positional arguments as (metavar, help)."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        for name, help_text in names:
+            parser.add_argument(name.lower(), metavar=name, help=help_text)
+        if prefix:
+            parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="only names that begin so")
+        if yes:
+            parser.add_argument("--yes", action="store_true", help="do not ask")
+        json_option(parser)
+
+    return add
+
+
+_REPO: Final = ("REPO", "a repository, for example lab/tools")
+_TAGGED: Final = ("a repository and one of its tags, for example lab/tools:1",)
+
+COMMANDS: Final = (
+    Command(("status",), "say how the running server is", status, _arguments(), FOLDERS),
+    Command(("repo", "list"), "list repositories and their sizes", repo_list, _arguments(prefix=True), FOLDERS),
+    Command(("repo", "delete"), "delete a repository", repo_delete, _arguments(("NAME", _REPO[1]), yes=True), FOLDERS),
+    Command(("tag", "list"), "list the tags of a repository", tag_list, _arguments(_REPO), FOLDERS),
+    Command(
+        ("tag", "copy"),
+        "let a tag point where another one points",
+        tag_copy,
+        _arguments(("SOURCE", *_TAGGED), ("TARGET", "the tag to set, without the repository")),
+        FOLDERS,
+    ),
+    Command(("tag", "delete"), "delete a tag", tag_delete, _arguments(("NAME", *_TAGGED)), FOLDERS),
+    Command(("uploads", "list"), "list open uploads", uploads_list, _arguments(), FOLDERS),
+    Command(
+        ("uploads", "abort"),
+        "end an open upload",
+        uploads_abort,
+        _arguments(("ID", "as `uploads list` shows it")),
+        FOLDERS,
+    ),
+    Command(("catalog", "backup"), "take a copy of the catalog now", catalog_backup, _arguments(), FOLDERS),
+    Command(("catalog", "copies"), "list the copies of the catalog", catalog_copies, _arguments(), FOLDERS),
+    Command(
+        ("restore",),
+        "bring back a copy of the catalog; the server must be stopped",
+        restore,
+        _arguments(("FILE", "as `catalog copies` shows it")),
+        FOLDERS,
+    ),
+)

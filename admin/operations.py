@@ -1,0 +1,261 @@
+"""What the operator can do to a registry: one function each, named in one table, the same whether a server runs or not.
+
+A function takes the desk and strings, calls the rooms, and returns what can be written as JSON; sizes are in bytes,
+times in seconds or RFC 3339. Whoever gets here may do everything, so no policy is asked.
+"""
+
+import asyncio
+import inspect
+import logging
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from model import names
+from model.clock import rfc3339
+from model.errors import Invalid, ManifestUnknown, NameUnknown, Unsupported, UploadUnknown
+from model.version import VERSION
+from multipart.session import Session
+from multipart.spool import storage_error
+from rooms import Rooms
+from store import backups
+from store.opening import translated
+from store.values import RepositorySize
+
+log = logging.getLogger("holdfast.admin")
+
+ALL: Final = 1_000_000_000
+Answer = dict[str, Any]
+
+
+class Transport(Protocol):
+    """What is asked of the HTTP server."""
+
+    @property
+    def open_connections(self) -> int:
+        """How many there are now."""
+        ...
+
+
+class Readiness(Protocol):
+    """What is asked of the readiness check."""
+
+    async def reason(self) -> str:
+        """Why the server is not ready; empty when it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The running server around the rooms."""
+
+    listening: Sequence[str]
+    began_monotonic_s: float
+    transport: Callable[[], Transport]
+    readiness: Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the operations work on; `serving` is None when a command has opened a stopped registry."""
+
+    rooms: Rooms
+    serving: Serving | None = None
+
+
+async def perform(desk: Desk, name: str, parameters: Mapping[str, str]) -> Answer:
+    """Do the operation `name`.
+
+    Raises:
+        Unsupported: there is none of that name.
+        Invalid: it does not take these parameters.
+        RegistryError: it cannot be done; says why.
+    """
+    operation = OPERATIONS.get(name)
+    if operation is None:
+        raise Unsupported(f"this server (version {VERSION}) has no operation {name[:100]!r}")
+    try:
+        inspect.signature(operation).bind(desk, **parameters)
+    except TypeError as error:
+        raise Invalid(f"{name}: {error}") from error
+    return await operation(desk, **parameters)
+
+
+async def repo_list(desk: Desk, prefix: str = "") -> Answer:
+    """Every repository whose name begins with `prefix`, with what it holds."""
+    sizes = await desk.rooms.services.repositories.list_sizes()
+    chosen = [size for size in sizes if size.name.startswith(prefix)]
+    return {"repositories": [asdict(size) for size in chosen], "total": _total(chosen)}
+
+
+def _total(sizes: Sequence[RepositorySize]) -> Answer:
+    """The sums that mean something: shared bytes are in several rows, so theirs does not."""
+    return {
+        "repositories": len(sizes),
+        "manifests": sum(size.manifests for size in sizes),
+        "tags": sum(size.tags for size in sizes),
+        "unique_bytes": sum(size.unique_bytes for size in sizes),
+    }
+
+
+async def repo_show(desk: Desk, name: str) -> Answer:
+    """What one repository holds, and how many uploads are open in it. NameUnknown when there is none."""
+    sizes = await desk.rooms.services.repositories.list_sizes()
+    size = next((size for size in sizes if size.name == names.repository(name)), None)
+    if size is None:
+        raise NameUnknown("there is no such repository", name=name)
+    uploads = sum(session.row.repository == name for session in desk.rooms.services.sessions.all())
+    return {**asdict(size), "uploads": uploads}
+
+
+async def repo_delete(desk: Desk, name: str) -> Answer:
+    """Remove a repository with all tags and manifests; says what it held."""
+    held = await repo_show(desk, name)
+    await desk.rooms.services.repositories.delete(name)
+    log.info("repository %s deleted: %d manifests, %d tags", name, held["manifests"], held["tags"])
+    return held
+
+
+async def tag_list(desk: Desk, repository: str) -> Answer:
+    """The tags of a repository, in byte order. NameUnknown when there is none."""
+    page = await desk.rooms.services.tags.page(names.repository(repository), ALL, None)
+    return {"repository": repository, "tags": page.names}
+
+
+async def tag_copy(desk: Desk, repository: str, source: str, target: str) -> Answer:
+    """Point `target` at what `source` points at; says what it pointed at before."""
+    tags = desk.rooms.services.tags
+    former = await _digest(desk, names.repository(repository), names.tag(target))
+    await tags.copy(repository, names.tag(source), target)
+    log.info("tag %s of %s copied to %s", source, repository, target)
+    digest = await _digest(desk, repository, target)
+    return {"repository": repository, "source": source, "tag": target, "digest": digest, "former_digest": former}
+
+
+async def tag_delete(desk: Desk, repository: str, tag: str) -> Answer:
+    """Remove a tag; the manifest stays, under its digest. ManifestUnknown when there is none."""
+    digest = await _digest(desk, names.repository(repository), names.tag(tag))
+    await desk.rooms.services.manifests.delete_tag(repository, tag)
+    log.info("tag %s of %s deleted", tag, repository)
+    return {"repository": repository, "tag": tag, "digest": digest}
+
+
+async def _digest(desk: Desk, repository: str, tag: str) -> str | None:
+    """What a tag points at, if it is there."""
+    try:
+        return str(await desk.rooms.services.tags.resolve(repository, tag))
+    except (ManifestUnknown, NameUnknown):
+        return None
+
+
+async def uploads_list(desk: Desk) -> Answer:
+    """The open upload sessions, oldest first; `bytes` is what lies in their spool files."""
+    sessions = desk.rooms.services.sessions.all()
+    held = await asyncio.to_thread(lambda: [_size_of(session.spool.path) for session in sessions])
+    now_s = desk.rooms.clock.now_s()
+    return {"uploads": [_upload(session, size, now_s) for session, size in zip(sessions, held, strict=True)]}
+
+
+def _upload(session: Session, size_bytes: int | None, now_s: float) -> Answer:
+    receiving, row = session.receiving is not None, session.row
+    return {
+        "id": session.id,
+        "repository": row.repository,
+        "bytes": session.offset_bytes if size_bytes is None else size_bytes,
+        "opened_at": rfc3339(row.created_at_s),
+        "age_s": max(0, round(now_s - row.created_at_s)),
+        "idle_s": 0 if receiving else max(0, round(now_s - session.touched_at_s)),
+        "owner": row.owner,
+        "receiving": receiving,
+    }
+
+
+async def uploads_abort(desk: Desk, upload_id: str) -> Answer:
+    """End an upload session and remove what it received. UploadUnknown when there is none."""
+    sessions = desk.rooms.services.sessions
+    found = next((session for session in sessions.all() if session.id == upload_id), None)
+    if found is None:
+        raise UploadUnknown("there is no such upload", id=upload_id[:100])
+    size_bytes = await asyncio.to_thread(_size_of, found.spool.path)
+    await sessions.cancel(found.row.repository, upload_id)
+    log.info("upload %s in %s aborted", upload_id, found.row.repository)
+    return {"id": upload_id, "repository": found.row.repository, "bytes": size_bytes or 0}
+
+
+async def catalog_backup(desk: Desk) -> Answer:
+    """Take a copy of the catalog now."""
+    try:
+        path = await desk.rooms.catalog.backup()
+    except OSError as error:
+        raise storage_error(error, "copying the catalog") from error
+    except Exception as error:  # SQLite's, which only the store knows by name
+        raise translated(error) from error
+    log.info("the catalog was copied to %s", path)
+    copies = await catalog_copies(desk)
+    return next(copy for copy in copies["copies"] if copy["path"] == str(path))
+
+
+async def catalog_copies(desk: Desk) -> Answer:
+    """The copies of the catalog, the newest first."""
+    copies = await asyncio.to_thread(backups.list_backups, desk.rooms.config.data_dir)
+    now_s = desk.rooms.clock.now_s()
+    return {"copies": [_copy(copy, now_s) for copy in copies]}
+
+
+def _copy(copy: backups.Backup, now_s: float) -> Answer:
+    return {
+        "path": str(copy.path),
+        "size_bytes": copy.size_bytes,
+        "taken_at": rfc3339(copy.taken_at_s),
+        "age_s": max(0, round(now_s - copy.taken_at_s)),
+    }
+
+
+async def status(desk: Desk) -> Answer:
+    """How the running server is; Unsupported when there is none."""
+    if desk.serving is None:
+        raise Unsupported("no server is running")
+    config, serving, rooms = desk.rooms.config, desk.serving, desk.rooms
+    usage = await asyncio.to_thread(shutil.disk_usage, config.storage_root)
+    return {
+        "running": True,
+        "version": VERSION,
+        "pid": os.getpid(),
+        "uptime_s": max(0, round(rooms.clock.monotonic_s() - serving.began_monotonic_s)),
+        "listening": list(serving.listening),
+        "not_ready": await serving.readiness.reason(),
+        "connections": serving.transport().open_connections,
+        "uploads": len(rooms.services.sessions.all()),
+        **_total(await rooms.services.repositories.list_sizes()),
+        "data_dir": str(config.data_dir),
+        "storage_root": str(config.storage_root),
+        "catalog_bytes": await asyncio.to_thread(_size_of, rooms.catalog.path) or 0,
+        "free_bytes": usage.free,
+        "size_bytes": usage.total,
+    }
+
+
+def _size_of(path: Path) -> int | None:
+    """How long a file is, if it is there. Blocks."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+OPERATIONS: Final[Mapping[str, Callable[..., Awaitable[Answer]]]] = {
+    "repo.list": repo_list,
+    "repo.show": repo_show,
+    "repo.delete": repo_delete,
+    "tag.list": tag_list,
+    "tag.copy": tag_copy,
+    "tag.delete": tag_delete,
+    "uploads.list": uploads_list,
+    "uploads.abort": uploads_abort,
+    "catalog.backup": catalog_backup,
+    "catalog.copies": catalog_copies,
+    "status": status,
+}

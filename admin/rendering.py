@@ -1,0 +1,142 @@
+"""Answers as a person reads them: aligned columns, human sizes and ages, and words where a list is empty."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from model.units import human_bytes, human_span
+
+Answer = dict[str, Any]
+GAP: Final = "  "
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    """Lines with columns; numbers and sizes (heads that end in `>`) are aligned to the right."""
+    cells = [[head.rstrip(">") for head in heads], *([clean(str(cell)) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        fitted = (
+            cell.rjust(width) if head.endswith(">") else cell.ljust(width)
+            for cell, width, head in zip(row, widths, heads, strict=True)
+        )
+        yield GAP.join(fitted).rstrip()
+
+
+def clean(text: str) -> str:
+    """`text` without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 tag`, `2 tags`, `3 repositories`."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun.removesuffix('y')}ies" if noun.endswith("y") else f"{number} {noun}s"
+
+
+def repositories(answer: Answer) -> Iterator[str]:
+    """`repo list`."""
+    rows = answer["repositories"]
+    if not rows:
+        yield "No repositories."
+        return
+    total = answer["total"]
+    told = [[*_holding(row), human_bytes(row["shared_bytes"])] for row in rows]
+    last = [*_holding(total | {"name": f"total: {counted(total['repositories'], 'repository')}"}), ""]
+    yield from table(["REPOSITORY", "MANIFESTS>", "TAGS>", "UNIQUE>", "SHARED>"], [*told, last])
+
+
+def _holding(row: Answer) -> list[object]:
+    return [row["name"], row["manifests"], row["tags"], human_bytes(row["unique_bytes"])]
+
+
+def question(held: Answer) -> str:
+    """What is asked before a repository is deleted."""
+    uploads = f" ({counted(held['uploads'], 'upload')} under way would begin it anew)" if held["uploads"] else ""
+    return f"Delete {_held(held)}{uploads}? [y/N] "
+
+
+def _held(held: Answer) -> str:
+    return f"{held['name']} with {counted(held['manifests'], 'manifest')} and {counted(held['tags'], 'tag')}"
+
+
+def deleted_repository(held: Answer) -> Iterator[str]:
+    """`repo delete`."""
+    yield f"Deleted {_held(held)}."
+    yield f"{human_bytes(held['unique_bytes'])} are in no other repository; {human_bytes(held['shared_bytes'])} are."
+
+
+def tags(answer: Answer) -> Iterator[str]:
+    """`tag list`."""
+    yield from (clean(tag) for tag in answer["tags"]) if answer["tags"] else [f"No tags in {answer['repository']}."]
+
+
+def copied_tag(answer: Answer) -> Iterator[str]:
+    """`tag copy`."""
+    former = answer["former_digest"]
+    before = f" (was {former})" if former not in (None, answer["digest"]) else ""
+    yield f"{answer['repository']}:{answer['tag']} is {answer['digest']} now{before}."
+
+
+def deleted_tag(answer: Answer) -> Iterator[str]:
+    """`tag delete`."""
+    yield f"Deleted {answer['repository']}:{answer['tag']}; its manifest stays as {answer['digest']}."
+
+
+def uploads(answer: Answer) -> Iterator[str]:
+    """`uploads list`."""
+    rows = answer["uploads"]
+    if not rows:
+        yield "No open uploads."
+        return
+    yield from table(["ID", "REPOSITORY", "BYTES>", "AGE>", "IDLE>", "OWNER"], [_upload(row) for row in rows])
+
+
+def _upload(row: Answer) -> list[object]:
+    idle = "receiving" if row["receiving"] else human_span(row["idle_s"])
+    owner = row["owner"] or "-"
+    return [row["id"], row["repository"], human_bytes(row["bytes"]), human_span(row["age_s"]), idle, owner]
+
+
+def aborted_upload(answer: Answer) -> Iterator[str]:
+    """`uploads abort`."""
+    yield f"Aborted upload {answer['id']} to {answer['repository']}; {human_bytes(answer['bytes'])} are dropped."
+
+
+def new_copy(answer: Answer) -> Iterator[str]:
+    """`catalog backup`."""
+    yield f"Copied the catalog to {clean(answer['path'])} ({human_bytes(answer['size_bytes'])})."
+
+
+def copies(answer: Answer) -> Iterator[str]:
+    """`catalog copies`."""
+    rows = answer["copies"]
+    if not rows:
+        yield "No copies of the catalog yet."
+        return
+    told = [[row["taken_at"], human_span(row["age_s"]), human_bytes(row["size_bytes"]), row["path"]] for row in rows]
+    yield from table(["TAKEN", "AGE>", "SIZE>", "FILE"], told)
+
+
+def restored(answer: Answer) -> Iterator[str]:
+    """`restore`."""
+    yield f"{clean(answer['restored'])} is the catalog now."
+    if answer["replaced"]:
+        yield f"What it replaced is kept in {clean(answer['replaced'])}."
+
+
+def status(answer: Answer) -> Iterator[str]:
+    """`status`."""
+    free, size = human_bytes(answer["free_bytes"]), human_bytes(answer["size_bytes"])
+    holds = [counted(answer[plural], noun) for plural, noun in (("repositories", "repository"), ("tags", "tag"))]
+    rows = [
+        ("server", f"version {answer['version']}, process {answer['pid']}, up for {human_span(answer['uptime_s'])}"),
+        ("ready", f"no: {answer['not_ready']}" if answer["not_ready"] else "yes"),
+        ("listening", ", ".join(answer["listening"])),
+        ("folder", answer["data_dir"]),
+        ("storage", answer["storage_root"]),
+        ("free", f"{free} of {size}"),
+        ("catalog", human_bytes(answer["catalog_bytes"])),
+        ("content", ", ".join([*holds, counted(answer["manifests"], "manifest")])),
+        ("now", f"{counted(answer['connections'], 'connection')}, {counted(answer['uploads'], 'open upload')}"),
+    ]
+    yield from (f"{name:<10} {clean(told)}" for name, told in rows)

@@ -1,0 +1,139 @@
+"""The body of a request: poured into a sink, or read whole when it is small.
+
+A client that goes away is not a storage failure. However a body ends, what arrived of it is with the sink when `pour`
+returns; the caller learns how it ended and decides (oci.md 2.3 rules 8 and 9).
+"""
+
+import asyncio
+
+from aiohttp import web
+
+from handlers.connection import Connection, Incoming
+from handlers.gathering import Gathering
+from handlers.receiving import Reception
+from model.errors import TooLarge, UploadInvalid
+from multipart.bodies import Body, EmptyBody, Ending, Poured, Sink
+
+_WHY = {
+    Ending.VANISHED: "the client went away before the end of the body",
+    Ending.STALLED: "the body made no progress for too long",
+    Ending.MALFORMED: "the chunked framing of the body is malformed",
+}
+
+
+def body_of(request: web.BaseRequest) -> Body:
+    """The body of `request`, the same object at every call; an `EmptyBody` when it announces none.
+
+    Nothing is received before `pour`. When nobody pours, the connection throws the body away behind the answer.
+    """
+    connection, incoming = _incoming(request)
+    if incoming is None:
+        return EmptyBody()
+    if incoming.body is None:
+        incoming.body = HttpBody(connection, incoming)
+    return incoming.body
+
+
+async def read_small(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
+    """The whole body of `request`, which is small: received on the event loop, with no hop to a thread.
+
+    Raises:
+        TooLarge: it is, or says that it will be, longer than `limit_bytes`; the rest is not kept.
+        UploadInvalid: it ended before its end, or its framing is malformed.
+    """
+    connection, incoming = _incoming(request)
+    if incoming is None:
+        return b""
+    length_bytes = incoming.framing.length_bytes
+    if length_bytes is not None and length_bytes > limit_bytes:
+        raise TooLarge("the body is too large", limit=limit_bytes)
+    _claim(connection, incoming)
+    if length_bytes is not None and len(incoming.first) == length_bytes:
+        incoming.whole = True
+        return incoming.first
+    gathered = bytearray()
+    gathering = Gathering(
+        connection,
+        gathered.extend,
+        length_bytes=length_bytes,
+        limit_bytes=limit_bytes,
+        landing=connection.server.buffers.landing,
+        traffic=connection.server.traffic,
+    )
+    ending = await gathering.run(incoming.first, stall_timeout_s=connection.server.limits.stall_timeout_s)
+    incoming.whole = ending is Ending.WHOLE
+    if ending is Ending.TOO_LONG:
+        raise TooLarge("the body is too large", limit=limit_bytes)
+    if not incoming.whole:
+        raise UploadInvalid(_WHY.get(ending, "the body is not whole"))
+    return bytes(gathered)
+
+
+class HttpBody:
+    """A counted or chunked body that has not been received yet (`multipart.bodies.Body`)."""
+
+    def __init__(self, connection: Connection, incoming: Incoming) -> None:
+        self._connection = connection
+        self._incoming = incoming
+        self._reception: Reception | None = None
+        self._stopped = False
+
+    @property
+    def length_bytes(self) -> int | None:
+        """The declared Content-Length; None for a chunked body."""
+        return self._incoming.framing.length_bytes
+
+    async def pour(self, sink: Sink, *, limit_bytes: int | None = None) -> Poured:
+        """Receive the body to its end into `sink`; may be called once.
+
+        On return no thread touches the sink any more, also when cancelled. What the sink raises is raised here; the
+        rest of the body is then thrown away by the connection, behind the answer.
+        """
+        if self._stopped:
+            self._incoming.claimed = True
+            return Poured(0, Ending.STOPPED)
+        _claim(self._connection, self._incoming)
+        server = self._connection.server
+        reception = self._reception = Reception(
+            self._connection,
+            sink,
+            length_bytes=self.length_bytes,
+            limit_bytes=limit_bytes,
+            stall_timeout_s=server.limits.stall_timeout_s,
+            pool=server.buffers,
+            workers=server.workers,
+            traffic=server.traffic,
+        )
+        reception.begin(self._incoming.first)
+        try:
+            ending = await reception.ended
+        except asyncio.CancelledError:
+            await reception.abandon()
+            raise
+        finally:
+            self._incoming.left_bytes = reception.left_bytes
+        if reception.handing.error is not None:
+            raise reception.handing.error
+        self._incoming.whole = ending is Ending.WHOLE
+        return Poured(reception.handing.received_bytes, ending)
+
+    def stop(self) -> None:
+        """Make a running `pour` hand over what it has and end with STOPPED; does nothing after the end."""
+        self._stopped = True
+        if self._reception is not None:
+            self._reception.end(Ending.STOPPED)
+
+
+def _incoming(request: web.BaseRequest) -> tuple[Connection, Incoming | None]:
+    connection = request.protocol
+    assert isinstance(connection, Connection)  # noqa: S101 - requests come from HttpServer
+    return connection, connection.incoming
+
+
+def _claim(connection: Connection, incoming: Incoming) -> None:
+    """Say that this body is being received; the client that waits for our word is told to go on."""
+    if incoming.claimed:
+        raise RuntimeError("a body can be received once")
+    if incoming.unasked:
+        connection.send_continue()
+    incoming.claimed = True

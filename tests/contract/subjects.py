@@ -1,0 +1,99 @@
+"""The backends that must keep the promises, each with the few handles a test of promises needs."""
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends.base import Backend
+from backends.filecalls import FileCalls
+from backends.fs import FsBackend
+from backends.memory import MemoryBackend
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A backend under test."""
+
+    backend: Backend
+    spool: Path
+    shorten: Callable[[str, int], None]
+    """Cut what is stored under a key, behind the backend's back."""
+    fill: Callable[[], None]
+    """From now on there is no room."""
+
+    def source(self, content: bytes, name: str = "upload") -> Path:
+        """A finished spool file."""
+        path = self.spool / name
+        path.write_bytes(content)
+        return path
+
+    async def put(self, key: str, content: bytes, name: str = "upload") -> None:
+        """Store `content`."""
+        await self.backend.put(key, self.source(content, name))
+
+    async def get(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """All pieces, joined."""
+        return b"".join([piece async for piece in self.backend.get(key, start, length)])
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        """The whole listing."""
+        return [key async for key in self.backend.keys(prefix)]
+
+
+class Elsewhere(FileCalls):
+    """The spool is on another file system than the store, and that one may be full."""
+
+    def __init__(self, spool: Path, *, crosses: bool, durable: bool = True) -> None:
+        super().__init__(durable=durable)
+        self.spool, self.crosses, self.full = spool, crosses, False
+
+    def rename(self, source: Path, target: Path) -> None:
+        if self.crosses and self.spool in source.parents:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        self._check_room()
+        super().rename(source, target)
+
+    def copy(self, source: Path, target: Path) -> None:
+        self._check_room()
+        super().copy(source, target)
+
+    def _check_room(self) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def files(folder: Path, *, crosses: bool, durable: bool = True) -> Subject:
+    """A folder, with the spool beside it or on another file system."""
+    root, spool = folder / "root", folder / "spool"
+    root.mkdir()
+    spool.mkdir()
+    calls = Elsewhere(spool, crosses=crosses, durable=durable)
+
+    def fill() -> None:
+        calls.full = True
+
+    backend = FsBackend(root, calls=calls)
+    return Subject(backend, spool, lambda key, size: os.truncate(root / key, size), fill)
+
+
+def memory(folder: Path) -> Subject:
+    """A dictionary."""
+    backend = MemoryBackend()
+
+    def shorten(key: str, size_bytes: int) -> None:
+        backend.values[key] = backend.values[key][:size_bytes]
+
+    def fill() -> None:
+        backend.capacity_bytes = 0
+
+    return Subject(backend, folder, shorten, fill)
+
+
+SUBJECTS: dict[str, Callable[[Path], Subject]] = {
+    "memory": memory,
+    "files": lambda folder: files(folder, crosses=False),
+    "files not durable": lambda folder: files(folder, crosses=False, durable=False),
+    "files with the spool elsewhere": lambda folder: files(folder, crosses=True),
+}
