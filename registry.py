@@ -20,7 +20,6 @@ import loops
 from admin.commands import COMMANDS
 from admin.operations import Desk, Serving, perform
 from config import Config, ConfigError
-from handlers import wire
 from handlers.access import AccessLog
 from handlers.admin import serve_admin
 from handlers.boundary import Boundary, Record
@@ -122,7 +121,7 @@ def _server(rooms: Rooms, boundary: Boundary, senders: ThreadPoolExecutor) -> Ht
     )
     return HttpServer(
         boundary,
-        on_protocol_error=lambda status, message: wire.plain_answer(status, "UNSUPPORTED", message),
+        on_protocol_error=boundary.protocol_error,
         limits=limits,
         workers=rooms.workers,
         senders=senders,

@@ -27,7 +27,6 @@ from store.values import RepositorySize
 
 log = logging.getLogger("holdfast.admin")
 
-ALL: Final = 1_000_000_000
 Answer = dict[str, Any]
 
 
@@ -121,7 +120,7 @@ async def repo_delete(desk: Desk, name: str) -> Answer:
 
 async def tag_list(desk: Desk, repository: str) -> Answer:
     """The tags of a repository, in byte order. NameUnknown when there is none."""
-    page = await desk.rooms.services.tags.page(names.repository(repository), ALL, None)
+    page = await desk.rooms.services.tags.page(names.repository(repository))
     return {"repository": repository, "tags": page.names}
 
 

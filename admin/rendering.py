@@ -62,7 +62,9 @@ def _held(held: Answer) -> str:
 def deleted_repository(held: Answer) -> Iterator[str]:
     """`repo delete`."""
     yield f"Deleted {_held(held)}."
-    yield f"{human_bytes(held['unique_bytes'])} are in no other repository; {human_bytes(held['shared_bytes'])} are."
+    if held["unique_bytes"]:
+        size = human_bytes(held["unique_bytes"])
+        yield f"{size} of it were in no other repository; the files of blobs stay, this version does not free them."
 
 
 def tags(answer: Answer) -> Iterator[str]:

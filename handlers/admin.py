@@ -42,10 +42,15 @@ async def serve_admin(data_dir: Path, perform: Perform) -> AsyncIterator[None]:
     """Answer on the socket for the length of the block. A socket that an earlier process left is replaced, and ours is
     removed at the end: whoever calls this holds the folder's lock.
 
+    Where a folder's file system knows no sockets, the block runs without one, and the log says so.
+
     Raises:
-        FolderError: the socket cannot be made, or something that is no socket has its name.
+        FolderError: something that is no socket has its name.
     """
     listening = _listening(data_dir)
+    if listening is None:
+        yield
+        return
     server = web.Server(_Door(perform), access_log=None, logger=log)
     runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
     try:
@@ -59,28 +64,22 @@ async def serve_admin(data_dir: Path, perform: Perform) -> AsyncIterator[None]:
         listening.close()
 
 
-def _listening(data_dir: Path) -> socket.socket:
-    """A socket at its place, private from its first moment."""
+def _listening(data_dir: Path) -> socket.socket | None:
+    """A socket at its place, private from its first moment; None where there can be none."""
     path = data_dir / SOCKET_NAME
+    if os.path.lexists(path) and not stat.S_ISSOCK(path.lstat().st_mode):
+        raise FolderError(f"{path} is in the way of the admin socket", "move it elsewhere")
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        if os.path.lexists(path):
-            if not stat.S_ISSOCK(path.lstat().st_mode):
-                raise FolderError(f"{path} is in the way of the admin socket", "move it elsewhere")
-            path.unlink()
+        path.unlink(missing_ok=True)
         os.fchmod(made.fileno(), 0o600)  # on Linux the file is made with this mode
         with socket_address(data_dir) as address:
             made.bind(address)
         path.chmod(0o600)  # and elsewhere it gets it a moment later
     except OSError as error:
         made.close()
-        raise FolderError(
-            f"the admin socket {path} cannot be made: {error.strerror}",
-            "give this user the right to write there, or choose another folder",
-        ) from error
-    except FolderError:
-        made.close()
-        raise
+        log.warning("no admin socket, so commands need the server stopped: %s: %s", path, error.strerror)
+        return None
     return made
 
 
@@ -98,6 +97,8 @@ class _Door:
             return document({"result": await self._perform(name, await _parameters(request))})
         except RegistryError as error:
             return wire.answer(error)
+        except ConnectionError:
+            raise  # whoever asked has left; aiohttp ends the connection without a word
         except Exception:
             # A fault of ours; the person at the command line gets a sentence, the log the rest.
             log.exception("the operation %s failed", request.path)

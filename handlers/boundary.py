@@ -76,9 +76,7 @@ class Boundary:
         began = clock.monotonic_s()
         record = self._record(request, clock.now_s())
         response = await self._answer(request, record)
-        response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
-        response.headers["X-Request-Id"] = record.request_id
-        response.headers["Server"] = "holdfast"
+        _stamp(response, record.request_id)
         record.status = response.status
         try:
             record.sent_bytes = await _send(request, response)
@@ -92,12 +90,22 @@ class Boundary:
                 observe(record)
         return response
 
+    def protocol_error(self, status: int, message: str) -> web.Response:
+        """The answer to what is not a well-formed request, and so never became one."""
+        log.info("refused before it was a request: %d %s", status, message)
+        response = wire.plain_answer(status, "UNSUPPORTED", message)
+        _stamp(response, self._next_id())
+        return response
+
+    def _next_id(self) -> str:
+        return f"{self._id_prefix}-{next(self._ids):x}"
+
     def _record(self, request: web.BaseRequest, now_s: float) -> Record:
         headers = request.headers
         given = headers.get("X-Request-Id")
         return Record(
             started_s=now_s,
-            request_id=given if given and _GIVEN_ID.fullmatch(given) else f"{self._id_prefix}-{next(self._ids):x}",
+            request_id=given if given and _GIVEN_ID.fullmatch(given) else self._next_id(),
             method=request.method,
             path=request.raw_path.partition("?")[0],
             remote=request.remote or "-",
@@ -143,6 +151,13 @@ class Boundary:
             raise Unauthorized("log in first") if principal.anonymous else Denied("this is not allowed to you")
         if action is Action.DELETE and not self._services.delete_enabled:
             raise Unsupported("deleting is switched off on this registry (setting delete_enabled)")
+
+
+def _stamp(response: web.StreamResponse, request_id: str) -> None:
+    """Put on the headers that every answer has."""
+    response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+    response.headers["X-Request-Id"] = request_id
+    response.headers["Server"] = "holdfast"
 
 
 async def _send(request: web.BaseRequest, response: web.StreamResponse) -> int:

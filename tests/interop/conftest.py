@@ -31,6 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None]:
         return
     with Server(tmp_path_factory.mktemp("registry") / "data") as ours:
         yield ours
+    assert "Traceback" not in ours.log(), ours.log()
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,11 @@ class Sandbox:
         self._not_ours = _container_groups()
 
     @property
+    def settings(self) -> Path:
+        """/etc/containers inside; a test may change what it says before it runs anything."""
+        return self.folder / "etc-containers"
+
+    @property
     def home(self) -> Path:
         """HOME of everything that runs inside."""
         return self.folder / "home"
@@ -138,7 +143,7 @@ class Sandbox:
                 group.rmdir()
 
     def _furnish(self) -> list[str]:
-        etc = self.folder / "etc-containers"
+        etc = self.settings
         for name in ("etc-containers", "var-lib", "var-tmp", "home", "tmp"):
             (self.folder / name).mkdir(parents=True)
         (etc / "containers.conf").write_text(CONTAINERS_CONF)

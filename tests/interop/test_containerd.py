@@ -100,6 +100,21 @@ def test_an_index_is_pulled_for_every_platform(ctr: Ctr, registry: Registry, rep
     assert wanted <= held
 
 
+def test_the_registry_may_stand_in_for_another(ctr: Ctr, registry: Registry, repo: str, layout: Layout) -> None:
+    """A mirror in hosts.toml: containerd adds `ns=` with the other's name to every request."""
+    made = layout.name(layouts.small_image(layout, repo), "1")
+    remote(ctr.sandbox, layout, registry.ref(repo, "1"))
+    hosts = ctr.sandbox.folder / "hosts"
+    (hosts / "elsewhere.test").mkdir(parents=True)
+    (hosts / "elsewhere.test" / "hosts.toml").write_text(
+        f'server = "https://elsewhere.test"\n[host."{registry.url}"]\ncapabilities = ["pull", "resolve"]\n'
+    )
+    name = f"elsewhere.test/{repo}:1"
+    ctr("images", "pull", "--hosts-dir", hosts, "--snapshotter", "native", name)
+
+    assert made["digest"] in ctr("images", "ls", f"name=={name}")
+
+
 def test_an_index_is_pulled_for_this_platform(ctr: Ctr, registry: Registry, repo: str, layout: Layout) -> None:
     made = layout.name(layouts.two_platforms(layout, repo), "1")
     name = registry.ref(repo, "1")

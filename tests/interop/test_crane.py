@@ -1,5 +1,6 @@
 """crane's library: HEAD first, then one PATCH with the whole blob, and an empty PUT; strict about headers."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,22 @@ def test_a_copy_between_repositories_is_whole(
 
     assert goclient("crane-pull", registry.ref(f"{repo}/copy", "2"), tmp_path / "back") == made["digest"]
     assert blobs_below(tmp_path / "back") == blobs_below(layout.path)
+
+
+def test_many_clients_push_the_same_image_at_once(
+    goclient: GoClient, registry: Registry, repo: str, layout: Layout
+) -> None:
+    """Half of them into one repository, the others each into their own."""
+    made = layout.name(layouts.image(layout, {"large": layouts.filler(repo, 5_000_000)}))
+    refs = [registry.ref(repo, str(number)) for number in range(4)]
+    refs += [registry.ref(f"{repo}/{number}", "1") for number in range(4)]
+    with ThreadPoolExecutor(len(refs)) as clients:
+        pushed = list(clients.map(lambda ref: goclient("crane-push", layout.path, ref), refs))
+
+    assert pushed == [made["digest"]] * len(refs)
+    assert [goclient("crane-digest", ref)["digest"] for ref in refs] == pushed
+    (layer,) = registry.manifest(repo, "0").json()["layers"]
+    assert layouts.sha256(registry.blob(repo, layer["digest"]).body) == layer["digest"]
 
 
 def test_a_tag_is_resolved_with_head(goclient: GoClient, registry: Registry, repo: str, layout: Layout) -> None:

@@ -1,0 +1,94 @@
+"""A way to start the real server so that it dies, or fails once, at a step that a test names while it runs.
+
+    python breaking.py serve ...        with BREAK_FILE in the environment
+
+The steps below are wrapped and otherwise untouched. As long as there is no file of that name the server is the plain
+one. A test that wants a fault writes the file (`tests/support/faulty.py` does): which step, before or after it, at
+which passing of it, and what happens: `kill` (SIGKILL to itself) or the name of an errno, raised once.
+"""
+
+import errno
+import functools
+import json
+import os
+import signal
+import sqlite3
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import registry  # noqa: E402 - the path has to be set first
+from backends.filecalls import FileCalls  # noqa: E402
+from backends.fs import FsBackend  # noqa: E402
+from multipart import marks, spool  # noqa: E402
+from multipart.spool import SpoolFile  # noqa: E402
+from store.writer import Writer  # noqa: E402
+
+STEPS: Final[dict[str, tuple[Any, str]]] = {
+    "spool open": (SpoolFile, "open"),
+    "spool write": (SpoolFile, "write"),
+    "disk write": (spool, "_write_all"),
+    "spool mark": (SpoolFile, "_mark"),
+    "spool rest": (SpoolFile, "rest"),
+    "spool rewind": (SpoolFile, "rewind"),
+    "marks rewind": (marks, "rewind"),
+    "spool digest": (SpoolFile, "digest_of_all"),
+    "spool complete": (SpoolFile, "complete"),
+    "spool remove": (SpoolFile, "remove"),
+    "file sync": (FileCalls, "sync_file"),
+    "folder made": (FileCalls, "make_folder"),
+    "folder sync": (FileCalls, "sync_folder"),
+    "rename": (FileCalls, "rename"),
+    "name sync": (FsBackend, "_sync_nearest"),
+    "commit": (Writer, "_commit"),
+    "answer": (Writer, "_answer"),
+}
+ORDER: Final = Path(os.environ["BREAK_FILE"])
+_lock = threading.Lock()
+_passed: dict[str, int] = {}
+
+
+def strike(step: str, when: str) -> None:
+    """Do what the order says, if it means this passing of this step."""
+    try:
+        text = ORDER.read_text()
+    except FileNotFoundError:
+        return
+    order = json.loads(text)
+    if (order["step"], order["when"]) != (step, when):
+        return
+    with _lock:
+        _passed[text] = _passed.get(text, 0) + 1
+        if _passed[text] != order["passing"]:
+            return
+    if order["act"] == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    ORDER.unlink()
+    code = getattr(errno, order["act"])
+    if step in ("commit", "answer"):
+        raise sqlite3.OperationalError(os.strerror(code))
+    raise OSError(code, os.strerror(code))
+
+
+def breakable(step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` with a chance to fail on both its sides."""
+
+    @functools.wraps(function)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        strike(step, "before")
+        result = function(*args, **kwargs)
+        strike(step, "after")
+        return result
+
+    return around
+
+
+if __name__ == "__main__":
+    for name, (owner, attribute) in STEPS.items():
+        setattr(owner, attribute, breakable(name, getattr(owner, attribute)))
+    sys.exit(registry.main())
