@@ -29,6 +29,7 @@ from handlers.limits import Limits
 from handlers.metrics import Metrics
 from handlers.ops import plain_handlers
 from handlers.readiness import Readiness
+from handlers.shortcut import Shortcut
 from handlers.stats import Stats
 from rooms import Rooms, open_rooms
 from store.backups import keep_daily
@@ -91,7 +92,8 @@ async def _serve_until(
         metrics = Metrics(stats, sessions, rooms.hot, rooms.catalog, config.storage_root, lambda: server)
     observers: list[Callable[[Record], None]] = [stats] if access is None else [stats, access]
     boundary = Boundary(rooms.services, plain=plain_handlers(readiness, metrics), observers=observers)
-    server = _server(rooms, boundary, senders)
+    shortcut = Shortcut(rooms.services, next_id=boundary.next_id, observers=observers)
+    server = _server(rooms, boundary, shortcut, senders)
     async with _listening(config, server) as runner:
         addresses = [_address(*found[:2]) for found in runner.addresses]
         serving = Serving(addresses, rooms.clock.monotonic_s(), lambda: server, readiness)
@@ -111,7 +113,7 @@ def _access_log(rooms: Rooms) -> AccessLog | None:
     return AccessLog(sys.stdout, as_json=rooms.config.log_format == "json", executor=rooms.workers)
 
 
-def _server(rooms: Rooms, boundary: Boundary, senders: ThreadPoolExecutor) -> HttpServer:
+def _server(rooms: Rooms, boundary: Boundary, shortcut: Shortcut, senders: ThreadPoolExecutor) -> HttpServer:
     config = rooms.config
     limits = Limits(
         head_bytes=config.max_header_bytes,
@@ -122,6 +124,7 @@ def _server(rooms: Rooms, boundary: Boundary, senders: ThreadPoolExecutor) -> Ht
     return HttpServer(
         boundary,
         on_protocol_error=boundary.protocol_error,
+        shortcut=shortcut,
         limits=limits,
         workers=rooms.workers,
         senders=senders,

@@ -5,6 +5,7 @@ A line never holds a query, a header value of Authorization, or a signature (inv
 
 import asyncio
 import contextlib
+import functools
 import json
 from concurrent.futures import Executor
 from typing import Final, TextIO
@@ -68,9 +69,9 @@ def _text_line(record: Record) -> str:
     gone = " client-gone" if record.gone else ""
     error = f" error={json.dumps(record.error)}" if record.error else ""
     return (
-        f"{rfc3339(record.started_s)} {record.request_id} {_safe(record.remote)} {_safe(record.who)} {record.method} "
+        f"{_time(int(record.started_s))} {record.request_id} {_safe(record.remote)} {_safe(record.who)} {record.method} "
         f"{_safe(record.path)} {record.status} {record.sent_bytes}B {record.seconds * 1000:.1f}ms "
-        f"{json.dumps(record.agent[:200])}{gone}{error}"
+        f"{_quoted(record.agent[:200])}{gone}{error}"
     )
 
 
@@ -94,6 +95,18 @@ def _json_line(record: Record) -> str:
     )
 
 
+@functools.lru_cache(maxsize=8)
+def _time(started_s: int) -> str:
+    return rfc3339(started_s)
+
+
+@functools.lru_cache(maxsize=256)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
+
+
 def _safe(text: str) -> str:
     """`text` as one word of printable ASCII, however it was sent."""
+    if text.isascii() and text.isprintable() and " " not in text:
+        return text[:2000]
     return text[:2000].encode("ascii", "backslashreplace").decode().replace(" ", "\\x20").replace("\n", "\\n")

@@ -97,8 +97,6 @@ class _Door:
             return document({"result": await self._perform(name, await _parameters(request))})
         except RegistryError as error:
             return wire.answer(error)
-        except ConnectionError:
-            raise  # whoever asked has left; aiohttp ends the connection without a word
         except Exception:
             # A fault of ours; the person at the command line gets a sentence, the log the rest.
             log.exception("the operation %s failed", request.path)
@@ -112,12 +110,14 @@ async def _parameters(request: web.BaseRequest) -> dict[str, str]:
         TooLarge, Invalid: they are something else.
     """
     body = bytearray()
-    async for piece in request.content.iter_any():
-        body += piece
-        if len(body) > QUESTION_BYTES:
-            raise TooLarge("the question is too long", limit=QUESTION_BYTES)
     try:
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > QUESTION_BYTES:
+                raise TooLarge("the question is too long", limit=QUESTION_BYTES)
         parameters = json.loads(body or b"{}")
+    except ConnectionError as error:
+        raise Invalid("the question has no end") from error
     except (ValueError, RecursionError) as error:
         raise Invalid("the question is not JSON") from error
     if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):

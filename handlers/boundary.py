@@ -18,7 +18,7 @@ from aiohttp import web
 
 from auth.policy import Action, Decision
 from auth.principals import ANONYMOUS, Principal
-from handlers import routes, wire
+from handlers import headers, routes, wire
 from handlers.answers import FileResponse
 from handlers.call import Call
 from handlers.sending import ClientGone
@@ -94,22 +94,22 @@ class Boundary:
         """The answer to what is not a well-formed request, and so never became one."""
         log.info("refused before it was a request: %d %s", status, message)
         response = wire.plain_answer(status, "UNSUPPORTED", message)
-        _stamp(response, self._next_id())
+        _stamp(response, self.next_id())
         return response
 
-    def _next_id(self) -> str:
+    def next_id(self) -> str:
+        """An id for a request that brought none."""
         return f"{self._id_prefix}-{next(self._ids):x}"
 
     def _record(self, request: web.BaseRequest, now_s: float) -> Record:
-        headers = request.headers
-        given = headers.get("X-Request-Id")
+        sent = request.headers
         return Record(
             started_s=now_s,
-            request_id=given if given and _GIVEN_ID.fullmatch(given) else self._next_id(),
+            request_id=request_id(sent.get("X-Request-Id")) or self.next_id(),
             method=request.method,
             path=request.raw_path.partition("?")[0],
             remote=request.remote or "-",
-            agent=headers.get("User-Agent", "-"),
+            agent=sent.get("User-Agent", "-"),
         )
 
     async def _answer(self, request: web.BaseRequest, record: Record) -> web.StreamResponse:
@@ -153,11 +153,16 @@ class Boundary:
             raise Unsupported("deleting is switched off on this registry (setting delete_enabled)")
 
 
-def _stamp(response: web.StreamResponse, request_id: str) -> None:
+def request_id(given: str | None) -> str | None:
+    """The id a request brought, if it is one that can be written everywhere."""
+    return given if given is not None and _GIVEN_ID.fullmatch(given) else None
+
+
+def _stamp(response: web.StreamResponse, given_id: str) -> None:
     """Put on the headers that every answer has."""
-    response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
-    response.headers["X-Request-Id"] = request_id
-    response.headers["Server"] = "holdfast"
+    response.headers[headers.API_VERSION] = headers.REGISTRY_2
+    response.headers["X-Request-Id"] = given_id
+    response.headers["Server"] = headers.SERVER
 
 
 async def _send(request: web.BaseRequest, response: web.StreamResponse) -> int:

@@ -39,6 +39,8 @@ from multipart.bodies import Body, Ending
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnProtocolError = Callable[[int, str], web.Response]
+Shortcut = Callable[[RawRequestMessage, str], bytes | None]
+"""The whole answer to a request without a body, where it is at hand, from the head and the peer's address."""
 
 HELD_BYTES: Final = 64 * KIB
 """How much a client may send ahead of its turn before reading stops."""
@@ -88,6 +90,7 @@ class HttpServer(web.Server):
         handler: Handler,
         *,
         on_protocol_error: OnProtocolError,
+        shortcut: Shortcut | None = None,
         workers: Executor,
         senders: Executor,
         limits: Limits | None = None,
@@ -99,6 +102,7 @@ class HttpServer(web.Server):
         self.workers = workers
         self.senders = senders
         self.on_protocol_error = on_protocol_error
+        self.shortcut: Shortcut = shortcut or _no_shortcut
         self.traffic = Traffic()
         self.crowd = Crowd(self.limits)
         self.refused_now = 0
@@ -151,7 +155,9 @@ class Connection(web.RequestHandler):
         self._refusal: Refusal | None = None
         self._held = b""
         """What came ahead of its turn."""
-        self._heads = HeadCollector(self._make_parser, max_bytes=server.limits.head_bytes)
+        self._heads = HeadCollector(
+            self._make_parser, max_bytes=server.limits.head_bytes, max_line_bytes=server.limits.line_bytes
+        )
         self._deadline: asyncio.TimerHandle | None = None
         self._paused_reading = False
         self._turned_away = False
@@ -304,6 +310,8 @@ class Connection(web.RequestHandler):
         length_bytes = head.framing.length_bytes
         if head.framing is NO_BODY:
             self._held = head.rest
+            if self._answer_at_once(head.message):
+                return
         elif length_bytes is not None and len(head.rest) >= length_bytes:
             self._incoming = Incoming(head.framing, head.rest[:length_bytes])
             self._held = head.rest[length_bytes:]
@@ -311,6 +319,25 @@ class Connection(web.RequestHandler):
             self._incoming = Incoming(head.framing, head.rest)
             self.pause()
         self._engage(head.message)
+
+    def _answer_at_once(self, message: RawRequestMessage) -> bool:
+        """Write the answer now if it is in memory; whether it was. Then the connection waits for the next head."""
+        if self.transport is None or self.writing_paused:
+            return False
+        answer = self.server.shortcut(message, self.peer)
+        if answer is None:
+            return False
+        self.transport.write(answer)
+        self.server.traffic.sent_bytes += len(answer)
+        self._request_count += 1
+        self._keepalive = True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        if self._held:
+            self._engaged = True
+            self._loop.call_soon(self._next_request)
+        return True
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer `refusal` instead of calling the handler, and close the connection after it."""
@@ -468,3 +495,7 @@ def _no_message() -> RawRequestMessage:
     """Stands for a request that was not understood, so that its refusal takes the way of every answer."""
     headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
     return RawRequestMessage("UNKNOWN", "/", HttpVersion11, headers, (), True, None, False, False, URL("/"))
+
+
+def _no_shortcut(message: RawRequestMessage, peer: str) -> None:
+    """Everything goes to the handler."""

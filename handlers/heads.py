@@ -1,8 +1,8 @@
 """Where a request head ends, and what it says about the body behind it; bytes in, values out, no I/O.
 
-aiohttp's parser is given exactly one head and never a byte of a body. Where two readers of the same bytes could disagree
-about the end of a body (a proxy before us and we), the request is refused and the connection closed (RFC 9112 sections
-6.1, 6.3 and 11.2).
+aiohttp's parser is given exactly one head and never a byte of a body. Where two readers of the same bytes could
+disagree about the end of a body (a proxy before us and we), the request is refused and the connection closed
+(RFC 9112 sections 6.1, 6.3 and 11.2).
 """
 
 import re
@@ -38,7 +38,7 @@ class Framing:
 
 NO_BODY: Final = Framing(0, expects_continue=False)
 _MALFORMED: Final = Refusal(400, "the request is not well-formed HTTP/1.1")
-_LONG_LINE: Final = Refusal(414, "the request line is too long")
+_MANY_HEADERS: Final = Refusal(431, "there are too many headers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,17 @@ class Head:
 class HeadCollector:
     """Finds the end of one head after the other, however the bytes are cut."""
 
-    __slots__ = ("_line_complete", "_make_parser", "_max_bytes", "_parser", "_tail", "pending_bytes")
+    __slots__ = ("_line_bytes", "_make_parser", "_max_bytes", "_max_line_bytes", "_parser", "_tail", "pending_bytes")
 
-    def __init__(self, make_parser: Callable[[], HttpRequestParser], *, max_bytes: int) -> None:
+    def __init__(self, make_parser: Callable[[], HttpRequestParser], *, max_bytes: int, max_line_bytes: int) -> None:
         self._make_parser = make_parser
         self._parser = make_parser()
         self._max_bytes = max_bytes
+        self._max_line_bytes = max_line_bytes
         self._tail = b""
         """The last bytes of an incomplete head: the empty line may be cut."""
-        self._line_complete = False
+        self._line_bytes: int | None = None
+        """The length of the request line, once its end has come in a head that is not whole."""
         self.pending_bytes = 0
         """How much of an incomplete head has come."""
 
@@ -78,25 +80,40 @@ class HeadCollector:
         window = self._tail + data
         end = window.find(HEAD_END)
         cut = len(data) if end < 0 else end + len(HEAD_END) - len(self._tail)
-        self.pending_bytes += cut
-        if end < 0 or self.pending_bytes > self._max_bytes:
-            self._line_complete = self._line_complete or b"\r\n" in window
-            self._tail = window[-3:]
-        if self.pending_bytes > self._max_bytes:
-            return Refusal(431, "the headers are too long") if self._line_complete else _LONG_LINE
         try:
+            if self.pending_bytes + cut > self._max_bytes:
+                return self._too_long(window)
             messages, upgrade, _ = self._parser.feed_data(data[:cut])
+        except LineTooLong:
+            return self._too_long(window)
         except HttpProcessingError as error:
-            return _refusal_of(error, line_complete=self._line_complete or b"\r\n" in window)
+            return _MANY_HEADERS if "Too many headers" in error.message else _MALFORMED
         except ValueError:  # yarl, about a target that is no URL
             return _MALFORMED
         if len(messages) != (end >= 0):
-            return _MALFORMED
-        return self._complete(messages[0][0], data[cut:], upgrade=upgrade) if messages else None
+            return _MALFORMED  # the parser and we disagree about where the head ends
+        if messages:
+            return self._complete(messages[0][0], data[cut:], upgrade=upgrade)
+        self._note_line(window)
+        self._tail = window[-3:]
+        self.pending_bytes += cut
+        return None
+
+    def _note_line(self, window: bytes) -> None:
+        if self._line_bytes is None:
+            end = window.find(b"\r\n")
+            if end >= 0:
+                self._line_bytes = self.pending_bytes - len(self._tail) + end
+
+    def _too_long(self, window: bytes) -> Refusal:
+        self._note_line(window)
+        if self._line_bytes is None or self._line_bytes > self._max_line_bytes:
+            return Refusal(414, "the request line is too long")
+        return Refusal(431, "the headers are too long")
 
     def _complete(self, message: RawRequestMessage, rest: bytes, *, upgrade: bool) -> Head | Refusal:
         self._tail = b""
-        self._line_complete = False
+        self._line_bytes = None
         self.pending_bytes = 0
         framing = framing_of(message)
         if isinstance(framing, Refusal):
@@ -137,12 +154,3 @@ def _chunked(message: RawRequestMessage) -> Framing | Refusal:
 
 def _expects_continue(message: RawRequestMessage) -> bool:
     return message.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and message.version == HttpVersion11
-
-
-def _refusal_of(error: HttpProcessingError, *, line_complete: bool) -> Refusal:
-    """How the parser's `error` is answered; its own words quote the request, so they are not repeated."""
-    if isinstance(error, LineTooLong):
-        return Refusal(431, "a header is too long") if line_complete else _LONG_LINE
-    if "Too many headers" in error.message:
-        return Refusal(431, "there are too many headers")
-    return _MALFORMED

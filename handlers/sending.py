@@ -1,11 +1,11 @@
 """Sends files, or spans of them, as the body of an answer.
 
-Plain connections: `sendfile` in bursts. A thread of a small pool sends until the socket is full, or 16 MiB are gone, and
-leaves; then the event loop waits for room. Never one call for a whole body: while the reader keeps up that call does not
-come back, and on the event loop nothing else would move. A slow reader holds neither a thread nor memory.
+Plain connections: `sendfile` in bursts. A thread of a small pool sends until the socket is full, or 16 MiB are gone,
+and leaves; then the event loop waits for room. Never one call for a whole body: while the reader keeps up that call
+does not come back, and on the event loop nothing else would move. A slow reader holds neither a thread nor memory.
 
-Others (TLS): read in the pool, written by the loop. Small pieces at first, as a TLS connection keeps memory of the largest
-piece it ever wrote; large ones and reading ahead for a reader that keeps up.
+Others (TLS): read in the pool, written by the loop. Small pieces at first, as a TLS connection keeps memory of the
+largest piece it ever wrote; large ones and reading ahead for a reader that keeps up.
 
 A reader that takes nothing for the stall time is cut off (`handlers.patience`).
 """
@@ -35,8 +35,8 @@ SMALL_PIECE_BYTES: Final = 256 * KIB
 LARGE_PIECE_BYTES: Final = MIB
 QUICK_S: Final = 0.02
 """A reader that takes a piece in this time keeps up."""
-QUICK_PIECES: Final = 4
-"""How many such pieces in a row make the pieces large."""
+QUICK_PIECES: Final = 48
+"""How many such pieces in a row make the pieces large: more than the kernels at both ends buffer for any reader."""
 
 _NETWORK: Final = {errno.ENOTCONN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ESHUTDOWN}
 

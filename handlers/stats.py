@@ -14,7 +14,7 @@ BUCKETS_S: Final = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0)
 """Upper bounds of the durations that are told apart: answers from memory, from the disk, and transfers."""
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Any other word that a client makes up is counted as OTHER, so that nobody can make the counters grow."""
+"""Any other word is counted as OTHER, so that nobody can make the counters grow."""
 
 
 @dataclass(slots=True)

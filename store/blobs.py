@@ -74,6 +74,14 @@ class Blobs:
         self._sizes.keep(repository, str(digest), size_bytes, generation)
         return size_bytes
 
+    def cached(self, repository: str, digest: Digest) -> SmallBlob | None:
+        """What `content` would return, if it is in memory."""
+        size_bytes = self._sizes.get(repository, str(digest))
+        if size_bytes is None or size_bytes > self._small_bytes:
+            return None
+        content = self._contents.get(_SHARED, str(digest))
+        return None if content is None else SmallBlob(content)
+
     async def content(self, repository: str, digest: Digest) -> SmallBlob | LocalBlob | StreamedBlob:
         """The blob, ready to be sent; a LocalBlob is closed by the caller.
 
@@ -82,11 +90,10 @@ class Blobs:
         Raises:
             BlobUnknown: as `size`.
         """
+        known = self.cached(repository, digest)
+        if known is not None:
+            return known
         size_bytes = self._sizes.get(repository, str(digest))
-        if size_bytes is not None and size_bytes <= self._small_bytes:
-            content = self._contents.get(_SHARED, str(digest))
-            if content is not None:
-                return SmallBlob(content)
         generation = self._hot.generation(repository)
         if size_bytes is None:
             size_bytes = await self._recorded(repository, digest)

@@ -6,7 +6,7 @@ converted, and a client that cannot read the type says so better than a 404 woul
 
 from aiohttp import web
 
-from handlers import answers, locations, params
+from handlers import answers, headers, locations, params
 from handlers.body import read_small
 from handlers.call import Call
 from model import names
@@ -20,14 +20,10 @@ MAX_TAG_PARAMETERS = 100
 async def fetch(call: Call) -> web.StreamResponse:
     """GET and HEAD."""
     stored = await call.services.manifests.get(call.repository, names.reference(call.argument))
-    headers = {
-        "Content-Type": stored.media_type,
-        "Docker-Content-Digest": str(stored.digest),
-        "ETag": f'"{stored.digest}"',
-    }
+    fields = headers.of_manifest(stored)
     if params.matches(call.request.headers.get("If-None-Match"), stored.digest):
-        return answers.empty(304, headers)
-    return web.Response(body=stored.content, headers=headers)
+        return answers.empty(304, fields)
+    return web.Response(body=stored.content, headers=fields)
 
 
 async def store(call: Call) -> web.StreamResponse:
@@ -38,10 +34,10 @@ async def store(call: Call) -> web.StreamResponse:
     manifest = parse_manifest(content, call.request.headers.get("Content-Type"))
     digest = _digest(content, reference)
     await call.services.manifests.put(call.repository, content, manifest, digest, tags)
-    headers = {"OCI-Subject": str(manifest.subject.digest)} if manifest.subject else {}
+    fields = {"OCI-Subject": str(manifest.subject.digest)} if manifest.subject else {}
     if "tag" in call.query:
-        headers["OCI-Tag"] = ", ".join(tags)
-    return answers.stored(locations.of_manifest(call.repository, digest), digest, headers)
+        fields["OCI-Tag"] = ", ".join(tags)
+    return answers.stored(locations.of_manifest(call.repository, digest), digest, fields)
 
 
 async def delete(call: Call) -> web.StreamResponse:

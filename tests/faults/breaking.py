@@ -25,13 +25,13 @@ sys.path.insert(0, str(ROOT))
 import registry  # noqa: E402 - the path has to be set first
 from backends.filecalls import FileCalls  # noqa: E402
 from backends.fs import FsBackend  # noqa: E402
-from multipart import marks, spool  # noqa: E402
+from multipart import filesystem, marks, spool  # noqa: E402
 from multipart.spool import SpoolFile  # noqa: E402
 from store.writer import Writer  # noqa: E402
 
 STEPS: Final[dict[str, tuple[Any, str]]] = {
     "spool open": (SpoolFile, "open"),
-    "spool write": (SpoolFile, "write"),
+    "reserve": (filesystem, "reserve"),
     "disk write": (spool, "_write_all"),
     "spool mark": (SpoolFile, "_mark"),
     "spool rest": (SpoolFile, "rest"),

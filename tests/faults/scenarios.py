@@ -14,10 +14,12 @@ KIB = 1024
 class Scenario:
     """Something that can be interrupted."""
 
+    size_bytes: ClassVar[int] = 700 * KIB
+
     def __init__(self, client: Client, name: str) -> None:
         self.client = client
         self.repository = f"faults/{name}"
-        self.content = noise(name, 700 * KIB)
+        self.content = noise(name, self.size_bytes)
         self.location = ""
 
     def prepare(self) -> None:
@@ -47,6 +49,9 @@ class Scenario:
 
 class OnePut(Scenario):
     """POST, then one PUT with everything; the same PUT is repeated, as containerd does."""
+
+    size_bytes = 1300 * KIB
+    """Enough that room is reserved for it."""
 
     def prepare(self) -> None:
         self.location = self.client.open(self.repository)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop import layouts
+from tests.interop.cutting import Flow, relay
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
 from tests.interop.wire import Registry
@@ -122,3 +123,29 @@ def test_an_index_is_pulled_for_this_platform(ctr: Ctr, registry: Registry, repo
     ctr("images", "pull", "--plain-http", "--snapshotter", "native", name)
 
     assert made["digest"] in ctr("images", "ls", f"name=={name}")
+
+
+def test_a_broken_download_goes_on_with_a_range(ctr: Ctr, registry: Registry, repo: str, layout: Layout) -> None:
+    made = layout.name(layouts.image(layout, {"large": layouts.filler(repo, 12_000_000)}), "1")
+    remote(ctr.sandbox, layout, registry.ref(repo, "1"))
+    with relay(registry.netloc, Flow.DOWN, after_bytes=5_000_000) as cutting:
+        name = f"{cutting.netloc}/{repo}:1"
+        ctr("images", "pull", "--plain-http", "--snapshotter", "native", name)
+
+    assert made["digest"] in ctr("images", "ls", f"name=={name}")
+    assert len(cutting.requests_with("\nrange: bytes=")) == 1
+
+
+def test_a_broken_upload_does_not_hinder_the_next(ctr: Ctr, registry: Registry, repo: str, layout: Layout) -> None:
+    """This containerd gives up when its PUT breaks; whoever typed the command types it again."""
+    made = layout.name(layouts.image(layout, {"large": layouts.filler(repo, 12_000_000)}), "1")
+    with relay(registry.netloc, Flow.UP, after_bytes=5_000_000) as cutting:
+        name = f"{cutting.netloc}/{repo}:1"
+        imported(ctr, layout, name)
+        push = (*ctr.words, "images", "push", "--plain-http", name)
+        assert ctr.sandbox.run(*push, check=False).returncode != 0
+        ctr.sandbox.run(*push)
+
+    assert registry.manifest(repo, "1").digest == made["digest"]
+    (layer,) = registry.manifest(repo, "1").json()["layers"]
+    assert layouts.sha256(registry.blob(repo, layer["digest"]).body) == layer["digest"]

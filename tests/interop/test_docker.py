@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.interop import layouts
+from tests.interop.cutting import Flow, relay
 from tests.interop.layouts import Layout
 from tests.interop.sandbox import Sandbox
 from tests.interop.wire import Registry
@@ -90,3 +91,28 @@ def test_the_platform_asked_for_is_pulled_from_an_index(
     docker("pull", "--platform", "linux/arm64", name)
 
     assert json.loads(docker("image", "inspect", name))[0]["Architecture"] == "arm64"
+
+
+def test_a_broken_download_goes_on_with_a_range(
+    docker: Docker, sandbox: Sandbox, registry: Registry, repo: str, layout: Layout
+) -> None:
+    made = layout.name(layouts.image(layout, {"large": layouts.filler(repo, 12_000_000)}))
+    sandbox.run("skopeo", "copy", "--dest-tls-verify=false", layout.ref(), f"docker://{registry.ref(repo, '1')}")
+    with relay(registry.netloc, Flow.DOWN, after_bytes=5_000_000) as cutting:
+        said = docker("pull", f"{cutting.netloc}/{repo}:1")
+
+    assert made["digest"] in said
+    assert len(cutting.requests_with("\nrange: bytes=")) == 1
+
+
+def test_a_broken_upload_begins_again(
+    docker: Docker, sandbox: Sandbox, registry: Registry, repo: str, layout: Layout
+) -> None:
+    layout.name(layouts.image(layout, {"large": layouts.filler(repo, 12_000_000)}))
+    with relay(registry.netloc, Flow.UP, after_bytes=5_000_000) as cutting:
+        loaded(docker, sandbox, layout, f"{cutting.netloc}/{repo}:1")
+        docker("push", f"{cutting.netloc}/{repo}:1")
+
+    assert len(cutting.requests_with("PATCH /v2/")) >= 2
+    (layer,) = registry.manifest(repo, "1").json()["layers"]
+    assert layouts.sha256(registry.blob(repo, layer["digest"]).body) == layer["digest"]

@@ -102,8 +102,9 @@ async def test_repositories_with_a_manifest_are_listed_in_byte_order_in_pages(st
 
 
 async def test_a_deleted_repository_is_gone_with_everything_also_from_memory(store: Shop) -> None:
+    digest = await store.push_image("a", "v1", "v2")
+    assert await store.push_image("b", "v1", "v2") == digest
     for repository in ("a", "b"):
-        digest = await store.push_image(repository, "v1", "v2")
         await store.manifests.get(repository, "v1")
         await store.blobs.content(repository, EMPTY_DIGEST)
     await store.repositories.delete("a")

@@ -1,0 +1,68 @@
+"""Answers as a person reads them."""
+
+import pytest
+
+from admin import rendering
+from model.units import human_span
+
+HELD = {
+    "name": "lab/tools",
+    "manifests": 1,
+    "tags": 2,
+    "unique_bytes": 5 * 1024 * 1024,
+    "shared_bytes": 0,
+    "uploads": 0,
+}
+
+
+def test_columns_are_aligned_and_numbers_stand_to_the_right() -> None:
+    assert list(rendering.table(["NAME", "SIZE>"], [["a", "5 B"], ["long/name", "12.5 MiB"]])) == [
+        "NAME           SIZE",
+        "a               5 B",
+        "long/name  12.5 MiB",
+    ]
+
+
+def test_what_a_terminal_would_obey_is_not_printed() -> None:
+    (_, line) = rendering.table(["OWNER"], [["anna\x1b[2J\n"]])
+    assert line == "anna?[2J?"
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "told"),
+    [(0, "tag", "0 tags"), (1, "repository", "1 repository"), (2, "repository", "2 repositories")],
+)
+def test_things_are_counted_as_people_do(number: int, noun: str, told: str) -> None:
+    assert rendering.counted(number, noun) == told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(-1, "0 s"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (7200, "2 h"), (86400 * 3.9, "3 d")],
+)
+def test_an_age_is_told_in_its_largest_unit(seconds: float, told: str) -> None:
+    assert human_span(seconds) == told
+
+
+def test_empty_lists_say_so_in_words() -> None:
+    assert list(rendering.repositories({"repositories": [], "total": {}})) == ["No repositories."]
+    assert list(rendering.tags({"repository": "lab/x", "tags": []})) == ["No tags in lab/x."]
+    assert list(rendering.uploads({"uploads": []})) == ["No open uploads."]
+    assert list(rendering.copies({"copies": []})) == ["No copies of the catalog yet."]
+
+
+def test_deleting_tells_what_it_frees_and_what_may_come_back() -> None:
+    assert rendering.question(HELD) == "Delete lab/tools with 1 manifest and 2 tags? [y/N] "
+    assert "(1 upload under way would begin it anew)" in rendering.question(HELD | {"uploads": 1})
+    told = list(rendering.deleted_repository(HELD))
+    assert told[0] == "Deleted lab/tools with 1 manifest and 2 tags."
+    assert told[1].startswith("5.0 MiB of it were in no other repository")
+    assert len(list(rendering.deleted_repository(HELD | {"unique_bytes": 0}))) == 1
+
+
+def test_a_copied_tag_tells_the_former_digest_only_when_it_moved() -> None:
+    answer = {"repository": "lab/x", "tag": "latest", "digest": "sha256:new", "former_digest": None}
+    assert list(rendering.copied_tag(answer)) == ["lab/x:latest is sha256:new now."]
+    assert list(rendering.copied_tag(answer | {"former_digest": "sha256:new"})) == ["lab/x:latest is sha256:new now."]
+    moved = list(rendering.copied_tag(answer | {"former_digest": "sha256:old"}))
+    assert moved == ["lab/x:latest is sha256:new now (was sha256:old)."]
