@@ -18,7 +18,7 @@ from bench.contest import Contest, Failure, tell
 from bench.crowds import CROWD
 from bench.loader import BenchError, Loader, compiled
 from bench.servers import CHECKOUT, OUR_NAME, Distribution, Kind, installed_peers, ours, peer
-from bench.table import Row, as_json, markdown, rows_of
+from bench.table import DISTURBED_CORES, Row, as_json, markdown, rows_of
 
 CASES: list[Case] = [*transfers.CASES, *small.CASES, *crowds.CASES, *many_tags.CASES]
 
@@ -156,7 +156,10 @@ def _heading(kinds: Sequence[Kind], options: argparse.Namespace, filesystem: str
     servers = ", ".join(f"{kind.name} {kind.version}" for kind in kinds)
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     shortened = " **--quick: too short to quote.**" if options.quick else ""
-    legend = "Cells: median of the rounds (lowest-highest); server CPU; peak RSS."
+    legend = (
+        "Cells: median of the rounds (lowest-highest); server CPU; peak RSS. "
+        f"*: something else took more than {DISTURBED_CORES} cores meanwhile."
+    )
     return f"{servers}. {machine}, data on {filesystem}, {options.rounds} rounds.{shortened}\n{legend}"
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.content import MIB, Blob, Content
@@ -18,7 +18,10 @@ Better = Literal["more", "less"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number of one round: the row it belongs to, and what it cost the server where the row tells that."""
+    """One number of one round: the row it belongs to, and what it cost the server where the row tells that.
+
+    `others` is how many cores were busy with something else meanwhile, where that was measured.
+    """
 
     row: str
     unit: str
@@ -28,6 +31,7 @@ class Figure:
     cpu_unit: str = ""
     peak_rss_mib: float | None = None
     note: str = ""
+    others: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,14 @@ class Case:
 
 def throughput(row: str, result: Result, cost: Cost) -> Figure:
     per_gib = cost.cpu_s / (result.bytes / MIB / 1024)
-    return Figure(row, "MiB/s", result.mib_per_s, cpu=per_gib, cpu_unit="s/GiB", peak_rss_mib=cost.peak_rss_mib)
+    return _costed(Figure(row, "MiB/s", result.mib_per_s, cpu=per_gib, cpu_unit="s/GiB"), result, cost)
 
 
 def rate(row: str, unit: str, count: int, result: Result, cost: Cost) -> Figure:
     """`count` things done in the run; the processor time is in milliseconds for each."""
     each_ms = cost.cpu_s * 1000 / count
-    return Figure(row, unit, count / result.seconds, cpu=each_ms, cpu_unit="ms each", peak_rss_mib=cost.peak_rss_mib)
+    return _costed(Figure(row, unit, count / result.seconds, cpu=each_ms, cpu_unit="ms each"), result, cost)
+
+
+def _costed(figure: Figure, result: Result, cost: Cost) -> Figure:
+    return replace(figure, peak_rss_mib=cost.peak_rss_mib, others=cost.others(result.cpu_s))

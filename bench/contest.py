@@ -79,7 +79,8 @@ class Contest:
                 figures = contender.measure()
                 contender.rounds.append(figures)
                 shown = ", ".join(f"{figure.value:.4g} {figure.unit}" for figure in figures[:4])
-                tell(f"{case.name}: round {number + 1} of {rounds}, {contender.server.name}: {shown}")
+                others = f" (others: {figures[0].others:.1f} cores)" if figures[0].others else ""
+                tell(f"{case.name}: round {number + 1} of {rounds}, {contender.server.name}: {shown}{others}")
 
         if not self._guarded(case, contender.server.name, measure):
             contender.measure = None

@@ -7,6 +7,9 @@ from typing import Any
 
 from bench.case import Better, Figure
 
+# Above this many cores of other work (the kernel's writing to the disk is a part of it) a cell is marked.
+DISTURBED_CORES = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -16,6 +19,7 @@ class Cell:
     cpu: float | None
     peak_rss_mib: float | None
     note: str
+    others: list[float]
 
     @property
     def median(self) -> float:
@@ -53,7 +57,9 @@ def rows_of(rounds: dict[str, Sequence[Sequence[Figure]]]) -> list[Row]:
             cpus = [figure.cpu for figure in figures if figure.cpu is not None]
             peaks = [figure.peak_rss_mib for figure in figures if figure.peak_rss_mib is not None]
             values = [figure.value for figure in figures]
-            row.cells[server] = Cell(values, median(cpus) if cpus else None, max(peaks, default=None), first.note)
+            others = [figure.others for figure in figures]
+            cpu = median(cpus) if cpus else None
+            row.cells[server] = Cell(values, cpu, max(peaks, default=None), first.note, others)
     return list(rows.values())
 
 
@@ -84,6 +90,7 @@ def as_json(rows: Sequence[Row], servers: Sequence[str]) -> list[dict[str, Any]]
                     "cpu": cell.cpu,
                     "peak_rss_mib": cell.peak_rss_mib,
                     "note": cell.note,
+                    "others": cell.others,
                 }
                 for name, cell in row.cells.items()
             },
@@ -107,6 +114,8 @@ def _cell(cell: Cell | None, cpu_unit: str) -> str:
         text += f"; {number(cell.cpu)} {cpu_unit}"
     if cell.peak_rss_mib is not None:
         text += f"; {number(cell.peak_rss_mib)} MiB"
+    if median(cell.others) > DISTURBED_CORES:
+        text += " *"
     if cell.note:
         text += f" [{cell.note}]"
     return text

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,16 +16,28 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Between two moments: processor seconds, and the highest resident memory."""
+    """Between two moments: processor seconds of server and machine, time on the clock, highest resident memory."""
 
     cpu_s: float
     peak_rss_mib: float
+    machine_cpu_s: float = 0
+    wall_s: float = 1
+
+    def others(self, load_cpu_s: float) -> float:
+        """How many cores were busy with neither the server nor the load; the kernel's own writing to disk is in it."""
+        return max(0.0, self.machine_cpu_s - self.cpu_s - load_cpu_s) / self.wall_s
 
 
 def cpu_ticks(stat_line: str) -> int:
     """The ticks, user and system, of a /proc/PID/stat line; a name in it may hold spaces and brackets (proc(5))."""
     fields = stat_line.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def busy_ticks(stat_page: str) -> int:
+    """The ticks in which any processor of the machine was not idle, from /proc/stat; time stolen from it included."""
+    user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, stat_page.split(maxsplit=9)[1:9])
+    return user + nice + system + irq + softirq + stolen
 
 
 def parent_of(stat_line: str) -> int:
@@ -75,19 +88,23 @@ class Meter:
         for process in self._tree:
             (PROC / str(process) / "clear_refs").write_text("5")  # forget the high-water mark (proc(5))
         self._cpu_before_s = cpu_s(self._root)
+        self._machine_before = busy_ticks(_read(PROC / "stat"))
+        self._begun_s = time.monotonic()
         self._sampler.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
+        wall_s = time.monotonic() - self._begun_s
+        machine_s = (busy_ticks(_read(PROC / "stat")) - self._machine_before) / _TICKS_PER_S
         used_s = cpu_s(self._root) - self._cpu_before_s
         self._over.set()
         self._sampler.join()
         peak_kib = self._highest_kib
         if len(self._tree) == 1:
             peak_kib = max(peak_kib, status_kib(_read(PROC / str(self._root) / "status"), "VmHWM"))
-        self.cost = Cost(used_s, peak_kib * 1024 / MIB)
+        self.cost = Cost(used_s, peak_kib * 1024 / MIB, machine_s, wall_s)
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_S):

@@ -17,7 +17,6 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -136,7 +135,7 @@ class _Sending:
         if self._socket.fileno() < 0:
             return
         self._socket.close()
-        with suppress(RuntimeError, AttributeError):  # of a transport that is closed
+        if not self._connection.loss.done() and not self._transport.is_closing():
             self._transport.set_write_buffer_limits()
 
     def _count(self, sent_bytes: int) -> None:

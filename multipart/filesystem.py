@@ -20,7 +20,7 @@ _UNSUPPORTED: Final = frozenset(
 def start_write_back(fd: int, offset: int, length_bytes: int) -> None:
     """Ask the kernel to begin writing this range to the disk; durability still needs a sync.
 
-    Taken off the end of a large upload, this makes its fdatasync almost free (performance-shapes: 13-15 % of the whole).
+    It takes the waiting off the end of a large upload: its fdatasync is almost free then (13-15 % of the whole).
     A failure is ignored on purpose: the later fdatasync reports whatever is wrong.
     """
     call = getattr(_LIBC, "sync_file_range", None)

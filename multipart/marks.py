@@ -36,6 +36,14 @@ def read(path: Path) -> Iterator[tuple[int, bytes]]:
         yield offset, prefix_sha256
 
 
+def last(path: Path) -> tuple[int, bytes] | None:
+    """The last mark, if there is one: how much the spool file held at some time, and the SHA-256 of that."""
+    found = None
+    for found in read(path):
+        pass
+    return found
+
+
 def rewind(fd: int, path: Path, offset: int) -> None:
     """Forget the marks behind `offset`, after the spool file was cut there."""
     kept = sum(1 for mark, _ in read(path) if mark <= offset)

@@ -1,25 +1,33 @@
 """One upload session in memory: its place in life, its spool file, and what is known of its prefix."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
+from model.digests import Digest
+from model.errors import RegistryError
 from multipart.bodies import Body
 from multipart.interrupted import require_whole
 from multipart.place import Place, plan
-from multipart.spool import SpoolFile
+from multipart.spool import RESERVED_BYTES, SpoolFile
 from multipart.states import Event, State, after
 from multipart.uninterrupted import to_its_end
 from store.uploads import UploadRow
 
 T = TypeVar("T")
 
+BringBack: TypeAlias = Callable[[Digest, int, Path], Awaitable[bool]]
+"""`Blobs.copy_out`."""
+
 
 class Session:
     """An upload session. Its methods are called by whoever has its turn (`multipart/locks.py`)."""
 
-    def __init__(self, row: UploadRow, spool: SpoolFile, workers: Executor, *, recovered: bool) -> None:
+    def __init__(
+        self, row: UploadRow, spool: SpoolFile, workers: Executor, bring_back: BringBack, *, recovered: bool
+    ) -> None:
         self.row = row
         self.spool = spool
         self.state = State.OPEN
@@ -28,10 +36,11 @@ class Session:
         """What the ledger knows of `touched_at_s`; it is told in the background."""
         self.receiving: Body | None = None
         """The body that arrives just now."""
-        self.stored = False
-        """The bytes are under their digest's key already, and no longer in the spool file: only the catalog's commit
+        self.stored: Digest | None = None
+        """The bytes are under this digest's key already, and no longer in the spool file: only the catalog's commit
         failed. Finishing again is all that can be done; new bytes start the session from nothing."""
         self._workers = workers
+        self._bring_back = bring_back
         self._recovered = recovered
         self._recovering: asyncio.Task[None] | None = None
 
@@ -56,17 +65,34 @@ class Session:
     async def recover(self) -> None:
         """After a restart, prove the prefix before anybody is told of it; at once when that is done.
 
-        Any number of callers share one reading of the file, and none of them stops it by going away.
+        Any number of callers share one reading of the file, and none of them stops it by going away. When it fails,
+        the next caller tries again.
         """
         if self._recovered:
             return
         if self._recovering is None:
-            self._recovering = asyncio.create_task(self.call(self.spool.recover))
-        await asyncio.shield(self._recovering)
+            self._recovering = asyncio.create_task(self._prove())
+        proving = self._recovering
+        try:
+            await asyncio.shield(proving)
+        except RegistryError:
+            if self._recovering is proving:
+                self._recovering = None
+            raise
         self._recovered = True
 
-    async def receive(self, body: Body, place: Place) -> None:
+    async def _prove(self) -> None:
+        """Read the spool file again; if a commit that was cut short took it away, bring its bytes back first."""
+        moved = await self.call(self.spool.moved_away)
+        if moved is not None:
+            await self._bring_back(moved[1], moved[0], self.spool.path)
+        await self.call(self.spool.recover)
+
+    async def receive(self, body: Body, place: Place, *, last: bool = False) -> None:
         """Add the body to the session, as `place` says; all that arrived is kept, however the body ends.
+
+        After the `last` one the spool file stays as it is, to be sealed at once: a small blob costs fewer trips to a
+        thread that way.
 
         Raises:
             SizeInvalid, OffsetMismatch: see `multipart/place.py`; nothing was added. SizeInvalid also when a chunked
@@ -78,18 +104,21 @@ class Session:
         self.move(Event.RECEIVE)
         if self.stored and body.length_bytes != 0:
             await self.call(self.spool.reset)
-            self.stored = False
+            self.stored = None
         todo = plan(place, length_bytes=body.length_bytes, offset_bytes=self.offset_bytes, upload_id=self.id)
         if body.length_bytes == 0:
             return
-        self.receiving = body
+        self.receiving, whole = body, False
         try:
-            await self.call(self.spool.open, body.length_bytes)
+            if body.length_bytes is not None and body.length_bytes >= RESERVED_BYTES:
+                await self.call(self.spool.open, body.length_bytes)
             poured = await body.pour(_Pouring(self.spool, todo.start), limit_bytes=todo.limit_bytes)
+            require_whole(poured, place.span.length if place.span is not None else None)
+            whole = True
         finally:
             self.receiving = None
-            await self.call(self.spool.rest)
-        require_whole(poured, place.span.length if place.span is not None else None)
+            if not (whole and last):
+                await self.call(self.spool.rest)
 
 
 class _Pouring:

@@ -220,7 +220,7 @@ class Sessions:
 
     async def _finish(self, session: Session, body: Body, place: Place, digest: Digest) -> None:
         async with self._turn(session, body):
-            await session.receive(body, place)
+            await session.receive(body, place, last=True)
             await to_its_end(asyncio.ensure_future(self._seal(session, digest)))
 
     async def _seal(self, session: Session, digest: Digest) -> None:
@@ -228,21 +228,30 @@ class Sessions:
         session.move(Event.FINISH)
         spool, actual = session.spool, ""
         try:
-            actual = await session.call(spool.digest_of_all, digest.algorithm)
+            actual = session.stored.hex if session.stored else await session.call(spool.seal, digest.algorithm)
             if actual == digest.hex:
-                if not session.stored:
-                    await session.call(spool.complete)
                 await self._blobs.commit(session.row.repository, digest, spool.path, session.offset_bytes, session.id)
         except BaseException:
-            session.stored = session.stored or (actual == digest.hex and not await session.call(spool.path.exists))
             session.move(Event.FAILED)
+            await self._keep(session, digest if actual == digest.hex else None)
             raise
         if actual != digest.hex:
             await self._discard(session, Event.REFUSED)
             raise DigestMismatch(expected=str(digest), actual=f"{digest.algorithm}:{actual}")
         session.move(Event.STORED)
         self._forget(session)
-        await session.call(spool.remove)
+        if spool.is_marked:
+            await session.call(spool.remove)
+
+    async def _keep(self, session: Session, verified: Digest | None) -> None:
+        """Sealing or storing failed: what the session holds stays good for another try, here or after a crash."""
+        if verified is not None and not await session.call(session.spool.path.exists):
+            session.stored = verified
+            return
+        try:
+            await session.call(session.spool.keep)
+        except RegistryError as error:
+            log.warning("upload %s would not survive a crash of the server: %s", session.id, error)
 
     async def _has(self, repository: str, digest: Digest) -> bool:
         try:
@@ -269,7 +278,7 @@ class Sessions:
 
     def _adopt(self, row: UploadRow, *, recovered: bool) -> Session:
         spool = SpoolFile(self._folder, row.id, (row.algorithm,))
-        session = Session(row, spool, self._workers, recovered=recovered)
+        session = Session(row, spool, self._workers, self._blobs.copy_out, recovered=recovered)
         self._sessions[row.id] = session
         self._per_repository[row.repository] = self._per_repository.get(row.repository, 0) + 1
         return session

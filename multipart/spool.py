@@ -7,19 +7,24 @@ one thread at a time for one session; the session's turn sees to that.
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from model.digests import Digest
 from model.errors import RegistryError, StorageFailed, StorageFull
 from model.units import MIB
 from multipart import filesystem, marks
-from multipart.hashing import RunningDigests
+from multipart.hashing import ALWAYS, RunningDigests
 
 WRITE_BACK_BYTES: Final = 8 * MIB
 """How much is written before the kernel is asked to begin writing it to the disk."""
 
 MARK_BYTES: Final = 256 * 1024
 """At least this much lies between two marks, so that a slow client does not make a mark of every packet."""
+
+RESERVED_BYTES: Final = MIB
+"""Bodies announced to be this long or longer get their room on the disk before they are received."""
 
 READ_BYTES: Final = MIB
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -45,16 +50,23 @@ class SpoolFile:
         """Something was written since the last `sync`."""
         self._checkpoints: dict[int, RunningDigests] = {0: self.digests.copy()}
         self._fd = self._marks_fd = -1
+        self._reserved = False  # whether room was reserved beyond what was received
+        self._ever_marked = False
         self._named = False  # whether the names of the two files are on the disk
         self._marked_bytes = self._written_back_bytes = 0
 
     def open(self, expected_bytes: int | None) -> None:
-        """Make ready for writing; with `expected_bytes` known, a disk without room for them says so now."""
+        """Make ready for writing; a disk without room for `expected_bytes` more says so now.
+
+        `write` and `rewind` do it by themselves, without reserving.
+        """
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            if expected_bytes is not None and expected_bytes >= MIB:
+            self._open_data()
+            if expected_bytes is not None:
+                self._reserved = True
                 filesystem.reserve(self._fd, self.offset_bytes, expected_bytes)
         except OSError as error:
+            self._give_back()
             self.close()
             raise storage_error(error, "opening the upload") from error
 
@@ -65,6 +77,7 @@ class SpoolFile:
             StorageFull, StorageFailed.
         """
         try:
+            self._open_data()
             start = self.offset_bytes
             _write_all(self._fd, data, start)
             self.digests.update(data)
@@ -81,8 +94,9 @@ class SpoolFile:
             raise storage_error(error, "receiving the upload") from error
 
     def rewind(self, offset_bytes: int) -> None:
-        """Cut the prefix back to `offset_bytes`; the file must be open."""
+        """Cut the prefix back to `offset_bytes`."""
         try:
+            self._open_data()
             digests = self._checkpoints.get(offset_bytes) or self._digest_prefix(offset_bytes)
             os.ftruncate(self._fd, offset_bytes)
             self._open_marks()
@@ -103,6 +117,7 @@ class SpoolFile:
                 if self.offset_bytes > self._marked_bytes:
                     self._mark()
                 os.ftruncate(self._fd, self.offset_bytes)
+                self._reserved = False
                 self._checkpoints[self.offset_bytes] = self.digests.copy()
         except OSError as error:
             raise storage_error(error, "closing the upload") from error
@@ -135,8 +150,19 @@ class SpoolFile:
             self.dirty = True
             raise storage_error(error, "syncing the upload") from error
 
+    def moved_away(self) -> tuple[int, Digest] | None:
+        """Length and digest of what the file held before it was made a blob by a commit that a crash cut short.
+
+        The marks are still there then, and the last one, made when the last request was over, is of the whole.
+        """
+        mark = None if self.path.exists() else marks.last(self.marks_path)
+        return None if mark is None else (mark[0], Digest(ALWAYS, mark[1].hex()))
+
     def recover(self) -> None:
-        """After a restart: find the longest prefix that a mark proves, and go on from there."""
+        """After a restart: find the longest prefix that a mark proves, cut off the rest, and go on from there.
+
+        What is not proven goes, bytes and marks: left in place, old marks would stand before those that come.
+        """
         proven, digests = 0, RunningDigests(self.digests.algorithms)
         running = digests.copy()
         try:
@@ -145,39 +171,54 @@ class SpoolFile:
                     if not _feed(running, file.fileno(), proven, offset) or running.prefix_mark() != prefix_sha256:
                         break
                     proven, digests = offset, running.copy()
+            os.truncate(self.path, proven)
+            self._open_marks()
+            marks.rewind(self._marks_fd, self.marks_path, proven)
         except FileNotFoundError:
             self.remove()
         except OSError as error:
             raise storage_error(error, "reading the upload again") from error
-        self.offset_bytes, self.digests = proven, digests
+        finally:
+            self.close()
+        self.offset_bytes, self.digests, self._ever_marked = proven, digests, True
         self._marked_bytes = self._written_back_bytes = proven
         self._checkpoints = {0: RunningDigests(digests.algorithms), proven: digests.copy()}
 
-    def digest_of_all(self, algorithm: str) -> str:
-        """The hex digest of the whole prefix in an algorithm that may not have run along; reads the file if so."""
-        if algorithm not in self.digests.algorithms:
-            try:
-                self.digests = self._digest_prefix(self.offset_bytes, algorithm)
-            except OSError as error:
-                raise storage_error(error, "reading the upload again") from error
-        return self.digests.digest(algorithm).hex
+    def seal(self, algorithm: str) -> str:
+        """The upload is complete: return the hex digest of all of it, its file being just that, byte for byte.
 
-    def complete(self) -> None:
-        """Make sure that the file is what was received, byte for byte in length, before it becomes a blob.
-
-        An upload that never got a byte has no file yet: it gets an empty one (rule 12).
+        An upload that never got a byte gets an empty file (rule 12). An algorithm that did not run along reads the
+        file. An upload that has marks gets a last one, which names the whole by its digest.
 
         Raises:
-            StorageFailed: the file is gone or has another length; somebody else touched the spool folder.
+            StorageFailed: the file is gone or shorter than what was received: somebody else touched the spool folder.
         """
         try:
-            if self.offset_bytes == 0:
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-            size_bytes = self.path.stat().st_size
+            self._open_data(make=self.offset_bytes == 0)
+            size_bytes = os.fstat(self._fd).st_size
+            if size_bytes < self.offset_bytes:
+                raise StorageFailed("the spool file is shorter than what was received", size=size_bytes)
+            if size_bytes > self.offset_bytes or self._reserved:
+                os.ftruncate(self._fd, self.offset_bytes)
+            if self._ever_marked and self.offset_bytes > self._marked_bytes:
+                self._mark()
+            if algorithm not in self.digests.algorithms:
+                self.digests = self._digest_prefix(self.offset_bytes, algorithm)
         except OSError as error:
             raise storage_error(error, "finishing the upload") from error
-        if size_bytes != self.offset_bytes:
-            raise StorageFailed("the spool file does not have the length that was received", size=size_bytes)
+        finally:
+            self.close()
+        return self.digests.digest(algorithm).hex
+
+    def keep(self) -> None:
+        """The upload could not become a blob yet: mark all of it, so that it survives a crash."""
+        try:
+            if self.offset_bytes > self._marked_bytes:
+                self._mark()
+        except OSError as error:
+            raise storage_error(error, "keeping the upload") from error
+        finally:
+            self.close()
 
     def reset(self) -> None:
         """Start from nothing."""
@@ -186,18 +227,35 @@ class SpoolFile:
         self._checkpoints = {0: self.digests.copy()}
         self.offset_bytes = self._marked_bytes = self._written_back_bytes = 0
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether there may be a file of marks."""
+        return self._ever_marked
+
     def remove(self) -> None:
         """Remove both files; missing ones are fine. The data goes first: marks without data prove nothing."""
         self.close()
         self.path.unlink(missing_ok=True)
         self.marks_path.unlink(missing_ok=True)
 
+    def _give_back(self) -> None:
+        """Free what was reserved behind the prefix; a disk that fails keeps it until the next request is over."""
+        if self._fd >= 0:
+            with suppress(OSError):
+                os.ftruncate(self._fd, self.offset_bytes)
+
     def _mark(self) -> None:
         self._open_marks()
         marks.append(self._marks_fd, self.offset_bytes, self.digests.prefix_mark())
         self._marked_bytes = self.offset_bytes
 
+    def _open_data(self, *, make: bool = True) -> None:
+        if self._fd < 0:
+            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
+            self._fd = os.open(self.path, flags, 0o640)
+
     def _open_marks(self) -> None:
+        self._ever_marked = True
         if self._marks_fd < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._marks_fd = os.open(self.marks_path, flags, 0o640)

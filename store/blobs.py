@@ -8,6 +8,8 @@ them.
 """
 
 import asyncio
+import errno
+import io
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -20,7 +22,7 @@ from typing import Final
 from backends.base import Backend, KeyMissing, LocalFile, in_thread
 from model.clock import Clock
 from model.digests import Digest
-from model.errors import BlobUnknown
+from model.errors import BlobUnknown, StorageFailed, StorageFull
 from store import blob_rows as rows
 from store.catalog import Catalog
 from store.hot import Hot, Kind, Shelf
@@ -159,6 +161,30 @@ class Blobs:
             return None
         return size_bytes
 
+    async def copy_out(self, digest: Digest, size_bytes: int, target: Path) -> bool:
+        """Copy the stored bytes into the new file `target`; False when they are not there in that length.
+
+        For an upload whose commit a crash cut short after its bytes were stored: whoever asks proves that they are
+        the upload's own, by length and digest. `target` appears whole or not at all.
+
+        Raises:
+            StorageFull, StorageFailed.
+        """
+        if await self._stored_bytes(digest) != size_bytes:
+            return False
+        unfinished = target.with_name(f"{target.stem}.back{target.suffix}")
+        try:
+            with unfinished.open("wb", buffering=0) as file:
+                async for piece in self._backend.get(blob_key(digest)):
+                    await in_thread(self._pool, partial(_write_all, file, piece))
+            unfinished.replace(target)
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise (StorageFull if full else StorageFailed)("an upload cannot be taken up again now") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return True
+
     async def _commit(
         self, repository: str, digest: Digest, source: Path, size_bytes: int, upload_id: str | None
     ) -> None:
@@ -257,6 +283,12 @@ class Blobs:
             _log.error("blob %s is damaged: its stored bytes have another digest", digest)
             raise BlobUnknown("the stored blob is not whole; push it again", digest=str(digest))
         return SmallBlob(content)
+
+
+def _write_all(file: io.FileIO, piece: bytes) -> None:
+    left = memoryview(piece)
+    while left:
+        left = left[file.write(left) :]
 
 
 def _close(blob: SmallBlob | LocalBlob) -> None:

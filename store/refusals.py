@@ -60,7 +60,7 @@ class CatalogDamaged(CatalogError):
 
     def __init__(self, path: Path, reason: str, newest_copy: Path | None) -> None:
         remedy = (
-            f"bring back the newest copy with: {RESTORE_COMMAND} {newest_copy}"
+            f"bring back the newest copy with: {RESTORE_COMMAND} --data {path.parent} {newest_copy}"
             if newest_copy
             else "there is no copy of it in the backups folder; restore the file from a backup of your own"
         )

@@ -37,8 +37,7 @@ STEPS: Final[dict[str, tuple[Any, str]]] = {
     "spool rest": (SpoolFile, "rest"),
     "spool rewind": (SpoolFile, "rewind"),
     "marks rewind": (marks, "rewind"),
-    "spool digest": (SpoolFile, "digest_of_all"),
-    "spool complete": (SpoolFile, "complete"),
+    "spool seal": (SpoolFile, "seal"),
     "spool remove": (SpoolFile, "remove"),
     "file sync": (FileCalls, "sync_file"),
     "folder made": (FileCalls, "make_folder"),
@@ -50,21 +49,21 @@ STEPS: Final[dict[str, tuple[Any, str]]] = {
 }
 ORDER: Final = Path(os.environ["BREAK_FILE"])
 _lock = threading.Lock()
-_passed: dict[str, int] = {}
+_passed: dict[tuple[str, int], int] = {}
 
 
 def strike(step: str, when: str) -> None:
     """Do what the order says, if it means this passing of this step."""
     try:
-        text = ORDER.read_text()
+        text, made = ORDER.read_text(), ORDER.stat().st_mtime_ns
     except FileNotFoundError:
         return
     order = json.loads(text)
     if (order["step"], order["when"]) != (step, when):
         return
     with _lock:
-        _passed[text] = _passed.get(text, 0) + 1
-        if _passed[text] != order["passing"]:
+        _passed[text, made] = _passed.get((text, made), 0) + 1
+        if _passed[text, made] != order["passing"]:
             return
     if order["act"] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)

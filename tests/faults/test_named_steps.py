@@ -16,8 +16,7 @@ from tests.support.faulty import FaultyServer, check_in_order, check_log
 
 COMMIT_STEPS = (("commit", "before"), ("commit", "after"), ("answer", "before"))
 STORE_STEPS = (
-    ("spool digest", "after"),
-    ("spool complete", "after"),
+    ("spool seal", "after"),
     ("file sync", "before"),
     ("file sync", "after"),
     ("folder made", "after"),

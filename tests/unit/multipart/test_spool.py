@@ -39,20 +39,20 @@ def sha256(content):
 
 def test_the_digest_runs_along(tmp_path):
     file = grown(tmp_path, b"one ", b"two")
-    assert file.digest_of_all("sha256") == sha256(b"one two")
+    assert file.seal("sha256") == sha256(b"one two")
     assert file.path.read_bytes() == b"one two"
 
 
 def test_another_digest_is_read_from_the_file_when_it_is_first_asked_for(tmp_path):
     file = grown(tmp_path, b"one ", b"two")
-    assert file.digest_of_all("sha512") == hashlib.sha512(b"one two").hexdigest()
+    assert file.seal("sha512") == hashlib.sha512(b"one two").hexdigest()
 
 
 def test_a_request_that_ended_is_whole_for_the_next_process(tmp_path):
     grown(tmp_path, os.urandom(1000))
     file = recovered(tmp_path)
     assert file.offset_bytes == 1000
-    assert file.digest_of_all("sha256") == sha256(file.path.read_bytes())
+    assert file.seal("sha256") == sha256(file.path.read_bytes())
 
 
 def test_rule_13_sha512_goes_on_after_a_restart(tmp_path):
@@ -61,7 +61,7 @@ def test_rule_13_sha512_goes_on_after_a_restart(tmp_path):
     file.open(None)
     file.write(memoryview(b"two"))
     file.rest()
-    assert file.digest_of_all("sha512") == hashlib.sha512(b"one two").hexdigest()
+    assert file.seal("sha512") == hashlib.sha512(b"one two").hexdigest()
 
 
 def test_a_kill_in_the_middle_costs_at_most_what_came_after_the_last_mark(tmp_path):
@@ -115,7 +115,7 @@ def test_going_back_forgets_what_came_behind(tmp_path):
     file.write(memoryview(b"then another"))
     file.rest()
     assert file.path.read_bytes() == b"the right half, then another"
-    assert file.digest_of_all("sha256") == sha256(b"the right half, then another")
+    assert file.seal("sha256") == sha256(b"the right half, then another")
     assert recovered(tmp_path).offset_bytes == 28
 
 
@@ -125,7 +125,7 @@ def test_going_back_to_an_offset_that_was_never_handed_out_reads_the_prefix_agai
     file.rewind(4)
     file.write(memoryview(b"x"))
     file.rest()
-    assert file.digest_of_all("sha256") == sha256(b"0123x")
+    assert file.seal("sha256") == sha256(b"0123x")
 
 
 def test_a_full_disk_leaves_the_prefix_as_it_was(tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_the_prefix_as_it_was(tmp_path, monkeypatch):
         file.write(memoryview(b"not stored"))
     file.rest()
     assert (file.offset_bytes, file.path.read_bytes()) == (6, b"stored")
-    assert file.digest_of_all("sha256") == sha256(b"stored")
+    assert file.seal("sha256") == sha256(b"stored")
 
 
 def test_a_disk_that_takes_less_than_it_is_given_is_given_the_rest(tmp_path, monkeypatch):
@@ -171,14 +171,13 @@ def test_a_file_that_somebody_else_changed_does_not_become_a_blob(tmp_path):
     file = grown(tmp_path, b"received")
     os.truncate(file.path, 3)
     with pytest.raises(StorageFailed):
-        file.complete()
+        file.seal("sha256")
 
 
 def test_rule_12_an_upload_without_a_byte_becomes_an_empty_file(tmp_path):
     file = SpoolFile(tmp_path, UPLOAD)
-    file.complete()
+    assert file.seal("sha256") == sha256(b"")
     assert file.path.read_bytes() == b""
-    assert file.digest_of_all("sha256") == sha256(b"")
 
 
 def test_syncing_a_session_that_ended_meanwhile_is_no_error(tmp_path):
@@ -192,3 +191,12 @@ def test_syncing_keeps_the_prefix_and_marks_it_clean(tmp_path):
     assert file.dirty
     file.sync()
     assert not file.dirty
+
+
+def test_an_upload_that_could_not_become_a_blob_is_kept_whole_for_the_next_process(tmp_path):
+    file = SpoolFile(tmp_path, UPLOAD)
+    file.write(memoryview(b"sealed at once"))
+    file.seal("sha256")
+    assert not file.is_marked
+    file.keep()
+    assert recovered(tmp_path).offset_bytes == 14
