@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -65,7 +66,19 @@ def serve(config: Config) -> int:
         loops.run(_serve(config), config.uvloop)
     except CannotStart as error:
         raise ConfigError(str(error)) from error
+    except ExceptionGroup as group:
+        # Whatever ends the start inside the TaskGroup comes wrapped; the operator gets the one line all the same.
+        refusals = group.subgroup((CannotStart, ConfigError))
+        if refusals is None:
+            raise
+        raise ConfigError(str(_first(refusals))) from group
     return 0
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception in a group that is none itself."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def _serve(config: Config) -> None:
@@ -172,7 +185,8 @@ async def _listening(config: Config, server: HttpServer) -> AsyncIterator[web.Se
         try:
             await web.TCPSite(runner, config.listen_host, config.listen_port, backlog=1024).start()
         except OSError as error:
-            raise ConfigError(f"cannot listen on {config.listen}: {error.strerror}; choose another --listen") from error
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ConfigError(f"cannot listen on {config.listen}: {reason}; choose another --listen") from error
         yield runner
     finally:
         await runner.cleanup()

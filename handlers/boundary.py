@@ -92,7 +92,7 @@ class Boundary:
 
     def protocol_error(self, status: int, message: str) -> web.Response:
         """The answer to what is not a well-formed request, and so never became one."""
-        log.info("refused before it was a request: %d %s", status, message)
+        log.debug("refused before it was a request: %d %s", status, message)
         response = wire.plain_answer(status, "UNSUPPORTED", message)
         _stamp(response, self.next_id())
         return response

@@ -47,9 +47,10 @@ class Holder(Protocol):
 class BufferPool:
     """At most `capacity` buffers of `buffer_bytes` for everybody together."""
 
-    def __init__(self, capacity: int = 48, *, buffer_bytes: int = BUFFER_BYTES) -> None:
+    def __init__(self, capacity: int = 48, *, buffer_bytes: int = BUFFER_BYTES, quiet_s: float = QUIET_S) -> None:
         self.capacity = capacity
         self.buffer_bytes = buffer_bytes
+        self._quiet_s = quiet_s
         self.in_use = 0
         self.landing = memoryview(bytearray(LANDING_BYTES))
         self._free: list[Buffer] = []
@@ -63,6 +64,11 @@ class BufferPool:
     def waiting(self) -> int:
         """How many are queueing for a buffer."""
         return len(self._queue)
+
+    @property
+    def free(self) -> int:
+        """How many buffers are kept for the next who wants one."""
+        return len(self._free)
 
     def take(self, granted: Callable[[Buffer], None]) -> Buffer | None:
         """A buffer at once; else None, and `granted` is called with one when it is this caller's turn."""
@@ -87,7 +93,7 @@ class BufferPool:
         self.in_use -= 1
         self._free.append(buffer)
         if self._trimmer is None:
-            self._trimmer = asyncio.get_running_loop().call_later(QUIET_S, self._trim)
+            self._trimmer = asyncio.get_running_loop().call_later(self._quiet_s, self._trim)
 
     def filling(self, holder: Holder) -> None:
         """`holder` has a buffer that is being filled, and may be squeezed."""
@@ -122,6 +128,6 @@ class BufferPool:
         self._trimmer = None
         if self._used_lately or self.in_use:
             self._used_lately = False
-            self._trimmer = asyncio.get_running_loop().call_later(QUIET_S, self._trim)
+            self._trimmer = asyncio.get_running_loop().call_later(self._quiet_s, self._trim)
         else:
             self._free.clear()

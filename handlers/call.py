@@ -1,13 +1,16 @@
 """One request on its way: what the path said, who asks, and the services, handed to a handler as one value."""
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
 from auth.principals import Principal
 from handlers.services import Services
+from model.errors import TooManyParameters
 
+MAX_PARAMETERS: Final = 1000
 
 @dataclass(slots=True)
 class Call:
@@ -24,11 +27,17 @@ class Call:
 
     @property
     def query(self) -> dict[str, list[str]]:
-        """The query's parameters; unknown ones are ignored by everybody (oci.md 1.0)."""
+        """The query's parameters; unknown ones are ignored by everybody (oci.md 1.0).
+
+        Raises:
+            TooManyParameters: more of them than MAX_PARAMETERS.
+        """
         if self._query is None:
             self._query = {}
             raw = self.request.raw_path.partition("?")[2]
-            for key, value in parse_qsl(raw, keep_blank_values=True, max_num_fields=1000) if raw else ():
+            if raw.count("&") >= MAX_PARAMETERS:
+                raise TooManyParameters(f"at most {MAX_PARAMETERS} parameters in one request")
+            for key, value in parse_qsl(raw, keep_blank_values=True) if raw else ():
                 self._query.setdefault(key, []).append(value)
         return self._query
 

@@ -22,6 +22,8 @@ async def head(call: Call) -> web.StreamResponse:
     """HEAD: what GET of the whole would say."""
     digest = Digest.parse(call.argument)
     size_bytes = await call.services.blobs.size(call.repository, digest)
+    if params.matches(call.request.headers.get("If-None-Match"), digest):
+        return answers.empty(304, headers.of_blob(digest))
     return answers.empty(200, {**headers.of_blob(digest), "Content-Length": str(size_bytes)})
 
 
