@@ -63,8 +63,11 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
         try:
             backend = _backend(config, durable)
             services = _services(config, clock, catalog, hot, backend, folder, workers)
-            await services.sessions.settle()
-            yield Rooms(config, clock, folder, catalog, hot, backend, services, workers)
+            try:
+                await services.sessions.settle()
+                yield Rooms(config, clock, folder, catalog, hot, backend, services, workers)
+            finally:
+                await services.blobs.close()
         finally:
             catalog.close()
 

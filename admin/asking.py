@@ -23,6 +23,7 @@ from cli import UsageError
 from config import Config
 from model.errors import RegistryError
 from rooms import open_rooms
+from store import backups
 from store.admin_socket import SOCKET_NAME, socket_address
 from store.opening import CATALOG_NAME
 from store.refusals import AlreadyRunning, CannotStart
@@ -105,7 +106,7 @@ def _locked_out(config: Config, held: AlreadyRunning) -> NotDone:
 
 def require_registry(data_dir: Path) -> None:
     """UsageError when there is no registry in the folder: a command must not make one where it was mistyped."""
-    if not (data_dir / CATALOG_NAME).exists():
+    if not (data_dir / CATALOG_NAME).exists() and backups.newest(data_dir) is None:
         raise UsageError(f"there is no registry in {data_dir}; name its folder with --data")
 
 

@@ -1,7 +1,8 @@
 """What the operator can do to a registry: one function each, named in one table, the same whether a server runs or not.
 
 A function takes the desk and strings, calls the rooms, and returns what can be written as JSON; sizes are in bytes,
-times in seconds or RFC 3339. Whoever gets here may do everything, so no policy is asked.
+times in seconds or RFC 3339. Long lists are made in threads, so that listing holds nobody up. Whoever gets here may do
+everything, so no policy is asked.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import logging
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -86,8 +87,21 @@ async def perform(desk: Desk, name: str, parameters: Mapping[str, str]) -> Answe
 async def repo_list(desk: Desk, prefix: str = "") -> Answer:
     """Every repository whose name begins with `prefix`, with what it holds."""
     sizes = await desk.rooms.services.repositories.list_sizes()
-    chosen = [size for size in sizes if size.name.startswith(prefix)]
-    return {"repositories": [asdict(size) for size in chosen], "total": _total(chosen)}
+    return await asyncio.to_thread(_listed, [size for size in sizes if size.name.startswith(prefix)])
+
+
+def _listed(sizes: Sequence[RepositorySize]) -> Answer:
+    return {"repositories": [_size(size) for size in sizes], "total": _total(sizes)}
+
+
+def _size(size: RepositorySize) -> Answer:
+    return {
+        "name": size.name,
+        "manifests": size.manifests,
+        "tags": size.tags,
+        "unique_bytes": size.unique_bytes,
+        "shared_bytes": size.shared_bytes,
+    }
 
 
 def _total(sizes: Sequence[RepositorySize]) -> Answer:
@@ -102,12 +116,13 @@ def _total(sizes: Sequence[RepositorySize]) -> Answer:
 
 async def repo_show(desk: Desk, name: str) -> Answer:
     """What one repository holds, and how many uploads are open in it. NameUnknown when there is none."""
+    names.repository(name)
     sizes = await desk.rooms.services.repositories.list_sizes()
-    size = next((size for size in sizes if size.name == names.repository(name)), None)
+    size = next((size for size in sizes if size.name == name), None)
     if size is None:
         raise NameUnknown("there is no such repository", name=name)
     uploads = sum(session.row.repository == name for session in desk.rooms.services.sessions.all())
-    return {**asdict(size), "uploads": uploads}
+    return {**_size(size), "uploads": uploads}
 
 
 async def repo_delete(desk: Desk, name: str) -> Answer:
@@ -152,14 +167,13 @@ async def _digest(desk: Desk, repository: str, tag: str) -> str | None:
 
 async def uploads_list(desk: Desk) -> Answer:
     """The open upload sessions, oldest first; `bytes` is what lies in their spool files."""
-    sessions = desk.rooms.services.sessions.all()
-    held = await asyncio.to_thread(lambda: [_size_of(session.spool.path) for session in sessions])
-    now_s = desk.rooms.clock.now_s()
-    return {"uploads": [_upload(session, size, now_s) for session, size in zip(sessions, held, strict=True)]}
+    sessions, now_s = desk.rooms.services.sessions.all(), desk.rooms.clock.now_s()
+    return {"uploads": await asyncio.to_thread(lambda: [_upload(session, now_s) for session in sessions])}
 
 
-def _upload(session: Session, size_bytes: int | None, now_s: float) -> Answer:
-    receiving, row = session.receiving is not None, session.row
+def _upload(session: Session, now_s: float) -> Answer:
+    """What there is to tell about one session. Blocks."""
+    receiving, row, size_bytes = session.receiving is not None, session.row, _size_of(session.spool.path)
     return {
         "id": session.id,
         "repository": row.repository,

@@ -65,7 +65,7 @@ def _crowd(stage: Stage) -> Measure:
                 pushed = stage.run(pushes("put", REPOSITORY, blobs))
             finally:
                 read = readers.stop()
-        stage.verify(REPOSITORY, blobs)
+        stage.verify_and_forget(REPOSITORY, blobs)
         return [
             Figure(f"{named}: peak RSS", "MiB", meter.cost.peak_rss_mib, better="less"),
             Figure(f"{named}: pushed", "MiB/s", pushed.mib_per_s),

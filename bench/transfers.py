@@ -29,7 +29,7 @@ def _push(how: How, streams: int) -> Callable[[Stage], Measure]:
         def measure() -> list[Figure]:
             blobs = stage.content.blobs(streams, stage.sizes.bytes(BLOB_MIB[streams]))
             (result, cost), delays = _with_probe(stage, pushes(how, "bench/pushed", blobs), streams, row)
-            stage.verify("bench/pushed", blobs)
+            stage.verify_and_forget("bench/pushed", blobs)
             return [throughput(row, result, cost), *delays]
 
         return measure

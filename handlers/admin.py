@@ -7,6 +7,7 @@ server's user, and root) may do everything; there is no other check. What can be
 that performs operations by name is handed in.
 """
 
+import asyncio
 import json
 import logging
 import os
@@ -94,7 +95,8 @@ class _Door:
             if request.method != "POST":
                 return wire.plain_answer(405, "UNSUPPORTED", "the admin socket only takes POST")
             name = request.path.removeprefix("/")
-            return document({"result": await self._perform(name, await _parameters(request))})
+            result = await self._perform(name, await _parameters(request))
+            return await asyncio.to_thread(document, {"result": result})  # it may be long
         except RegistryError as error:
             return wire.answer(error)
         except Exception:

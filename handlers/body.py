@@ -8,8 +8,9 @@ import asyncio
 
 from aiohttp import web
 
-from handlers.connection import Connection, Incoming
+from handlers.connection import Connection
 from handlers.gathering import Gathering
+from handlers.incoming import Incoming
 from handlers.receiving import Reception
 from model.errors import TooLarge, UploadInvalid
 from multipart.bodies import Body, EmptyBody, Ending, Poured, Sink

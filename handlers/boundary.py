@@ -25,7 +25,7 @@ from handlers.sending import ClientGone
 from handlers.services import Services
 from handlers.streaming import send_body
 from model import names
-from model.errors import Denied, NameInvalid, NameUnknown, RegistryError, Unauthorized, Unsupported
+from model.errors import Denied, NameInvalid, NameUnknown, RegistryError, Unauthorized
 
 log = logging.getLogger("holdfast.http")
 
@@ -107,7 +107,7 @@ class Boundary:
             started_s=now_s,
             request_id=request_id(sent.get("X-Request-Id")) or self.next_id(),
             method=request.method,
-            path=request.raw_path.partition("?")[0],
+            path=_path(request.raw_path),
             remote=request.remote or "-",
             agent=sent.get("User-Agent", "-"),
         )
@@ -138,7 +138,7 @@ class Boundary:
         record.endpoint = endpoint.value
         if repository:
             call.repository = names.repository(repository)
-        route = routes.route(endpoint, record.method)
+        route = routes.route(endpoint, record.method, deleting=self._services.delete_enabled)
         self._authorize(call.principal, route.action, call.repository)
         return await route.handler(call)
 
@@ -149,8 +149,6 @@ class Boundary:
             raise NameUnknown("the repository is not known here", name=repository)
         if decision is Decision.DENY:
             raise Unauthorized("log in first") if principal.anonymous else Denied("this is not allowed to you")
-        if action is Action.DELETE and not self._services.delete_enabled:
-            raise Unsupported("deleting is switched off on this registry (setting delete_enabled)")
 
 
 def request_id(given: str | None) -> str | None:
@@ -173,6 +171,14 @@ async def _send(request: web.BaseRequest, response: web.StreamResponse) -> int:
         finally:
             response.close()
     return 0 if request.method == "HEAD" else response.content_length or 0
+
+
+def _path(target: str) -> str:
+    """The path of a request target; who takes us for a proxy sends the whole URL (RFC 9112 section 3.2.2)."""
+    target = target.partition("?")[0]
+    if target.startswith(("http://", "https://")):
+        return "/" + target.partition("://")[2].partition("/")[2]
+    return target
 
 
 def _decoded(raw_path: str) -> str:

@@ -12,6 +12,7 @@ from model.errors import TooManyParameters
 
 MAX_PARAMETERS: Final = 1000
 
+
 @dataclass(slots=True)
 class Call:
     """A request after routing. `repository` is a checked name, or "" where the endpoint has none; `argument` is what

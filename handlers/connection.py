@@ -7,9 +7,6 @@ ahead is parsed only when its turn has come.
     data --> head, up to the empty line --> aiohttp's parser --> handler --> answer --> the next head
                         rest --> the body's first bytes, or held for the next request
 
-A body that the handler did not want is read for a while and thrown away behind the answer, because closing a socket
-with unread bytes makes the kernel send a reset, which may destroy the answer on its way.
-
 This file reaches into aiohttp's RequestHandler (`_messages`, `_waiter`, `_parser`, `_handle_request`,
 `_process_keepalive`, `_close`, `_force_close`): the version is locked, and the tests in tests/http/ hold every path.
 """
@@ -19,61 +16,29 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
-from aiohttp.http import HttpRequestParser, HttpVersion11, RawRequestMessage
+from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
-from multidict import CIMultiDict, CIMultiDictProxy
-from yarl import URL
 
 from handlers.buffers import BufferPool
 from handlers.crowd import Crowd, peer_of
-from handlers.gathering import Gathering
-from handlers.heads import NO_BODY, Framing, Head, HeadCollector, Refusal
+from handlers.heads import NO_BODY, Head, HeadCollector, Refusal, no_message
+from handlers.incoming import Incoming, discard
+from handlers.lending import HELD_BYTES, LendingConnection
 from handlers.limits import Limits, Traffic
-from handlers.patience import while_reading
-from model.units import KIB
-from multipart.bodies import Body, Ending
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnProtocolError = Callable[[int, str], web.Response]
 Shortcut = Callable[[RawRequestMessage, str], bytes | None]
 """The whole answer to a request without a body, where it is at hand, from the head and the peer's address."""
 
-HELD_BYTES: Final = 64 * KIB
-"""How much a client may send ahead of its turn before reading stops."""
 REFUSED_AT_ONCE: Final = 64
 """How many connections above the caps get an answer at a time; the others are just closed."""
 REFUSED_S: Final = 1.0
 
-_READING_ERRORS: Final = (AttributeError, NotImplementedError, RuntimeError)
-"""What transports raise when told to pause or resume after their end; asyncio's TLS even AttributeError."""
-
 _log = logging.getLogger("holdfast.http")
-
-
-@dataclass(slots=True, eq=False)
-class Incoming:
-    """The body of the request in progress, as far as the connection is concerned."""
-
-    framing: Framing
-    first: bytes
-    """What came together with the head."""
-    body: Body | None = None
-    """What `handlers.body` has made of it."""
-    claimed: bool = False
-    """Somebody has begun to receive it."""
-    whole: bool = False
-    """It was received to its end; the next request may follow."""
-    left_bytes: int | None = None
-    """How much of a counted body was not received when its receiver gave up."""
-
-    @property
-    def unasked(self) -> bool:
-        """The client waits for `100 Continue`, which nobody has sent."""
-        return self.framing.expects_continue and not self.claimed and not self.first
 
 
 class HttpServer(web.Server):
@@ -82,7 +47,8 @@ class HttpServer(web.Server):
     Made inside the running loop. `handler` gets every well-formed request as a plain `web.BaseRequest`, whose body is
     read through `handlers.body` and nothing else. `on_protocol_error` makes the answer to requests that are not
     well-formed or above a limit, and to exceptions that leave `handler`; it must not raise. `workers` hash and write
-    what is received, `senders` (4 threads) send files. Both belong to the caller.
+    what is received, `senders` (4 threads) send files. Both belong to the caller. `shortcut`, when there is one, is asked
+    first about each request without a body.
     """
 
     def __init__(
@@ -102,7 +68,7 @@ class HttpServer(web.Server):
         self.workers = workers
         self.senders = senders
         self.on_protocol_error = on_protocol_error
-        self.shortcut: Shortcut = shortcut or _no_shortcut
+        self.shortcut = shortcut
         self.traffic = Traffic()
         self.crowd = Crowd(self.limits)
         self.refused_now = 0
@@ -122,17 +88,14 @@ class HttpServer(web.Server):
         self.buffers.close()
 
 
-class Connection(web.RequestHandler):
+class Connection(LendingConnection):
     """One connection, over any transport: plain, asyncio's or uvloop's TLS, or a facade of our own."""
 
     __slots__ = (
         "_deadline",
         "_engaged",
         "_heads",
-        "_held",
         "_incoming",
-        "_loss",
-        "_paused_reading",
         "_refusal",
         "_turned_away",
         "peer",
@@ -142,6 +105,7 @@ class Connection(web.RequestHandler):
     def __init__(self, server: HttpServer, *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             server,
+            stall_timeout_s=server.limits.stall_timeout_s,
             loop=loop,
             keepalive_timeout=server.limits.keepalive_timeout_s,
             access_log=None,  # type: ignore[arg-type]  # the boundary writes access lines
@@ -153,16 +117,12 @@ class Connection(web.RequestHandler):
         """A request is waiting for the handler, in it, or being answered: nothing more is parsed."""
         self._incoming: Incoming | None = None
         self._refusal: Refusal | None = None
-        self._held = b""
-        """What came ahead of its turn."""
         self._heads = HeadCollector(
             self._make_parser, max_bytes=server.limits.head_bytes, max_line_bytes=server.limits.line_bytes
         )
         self._deadline: asyncio.TimerHandle | None = None
-        self._paused_reading = False
         self._turned_away = False
         """There was no place for this connection; it only gets its answer."""
-        self._loss: asyncio.Future[None] | None = None
 
     def _make_parser(self) -> HttpRequestParser:
         limits = self.server.limits
@@ -200,11 +160,8 @@ class Connection(web.RequestHandler):
         if self._turned_away:
             self.server.refused_now -= 1
             self._turned_away = False
-        self._held = b""
-        if self._loss is not None and not self._loss.done():
-            self._loss.set_result(None)
-        super().connection_lost(exc)
         self._cancel_deadline()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head, or ahead of their turn."""
@@ -224,73 +181,9 @@ class Connection(web.RequestHandler):
         return not self._engaged
 
     @property
-    def loss(self) -> asyncio.Future[None]:
-        """Done when the connection is lost."""
-        if self._loss is None:
-            self._loss = self._loop.create_future()
-            if self.transport is None:
-                self._loss.set_result(None)
-        return self._loss
-
-    # -- what receivers of a body need (handlers.receiving.Owner) -----------------------------------------------------
-
-    def lend(self, receiver: asyncio.BufferedProtocol) -> bool:
-        """Make `receiver` the transport's protocol, reading paused; False when the connection is gone."""
-        if self.transport is None or self.transport.is_closing():
-            return False
-        self.pause()  # uvloop chooses the way of reading when reading starts
-        self.transport.set_protocol(receiver)
-        return True
-
-    def hand_back(self, beyond: bytes) -> None:
-        """Be the transport's protocol again; `beyond` belongs to the next request."""
-        self._held += beyond
-        if self.transport is None:
-            return
-        self.pause()
-        self.transport.set_protocol(self)
-        if len(self._held) <= HELD_BYTES:
-            self.resume()
-
-    def pause(self) -> None:
-        """Stop the transport's reading; harmless when it is paused or gone."""
-        self._paused_reading = True
-        if self.transport is not None:
-            try:
-                self.transport.pause_reading()
-            except _READING_ERRORS:
-                pass
-
-    def resume(self) -> None:
-        """Let the transport read; harmless when it does or is gone."""
-        self._paused_reading = False
-        if self.transport is not None:
-            try:
-                self.transport.resume_reading()
-            except _READING_ERRORS:
-                pass
-
-    @property
     def incoming(self) -> Incoming | None:
         """The body of the request in progress; None when it has none."""
         return self._incoming
-
-    def send_continue(self) -> None:
-        """Tell the client to go on with its body (RFC 9110 section 10.1.1)."""
-        if self.transport is not None:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    async def _drain_helper(self) -> None:
-        """As aiohttp's; a client that takes nothing for too long is cut off."""
-        if self.writing_paused and self.transport is not None:
-            await while_reading(
-                asyncio.ensure_future(super()._drain_helper()),
-                loss=self.loss,
-                transport=self.transport,
-                stall_timeout_s=self.server.limits.stall_timeout_s,
-            )
-        else:
-            await super()._drain_helper()
 
     # -- one request after the other -----------------------------------------------------------------------------------
 
@@ -322,7 +215,7 @@ class Connection(web.RequestHandler):
 
     def _answer_at_once(self, message: RawRequestMessage) -> bool:
         """Write the answer now if it is in memory; whether it was. Then the connection waits for the next head."""
-        if self.transport is None or self.writing_paused:
+        if self.server.shortcut is None or self.transport is None or self.writing_paused:
             return False
         answer = self.server.shortcut(message, self.peer)
         if answer is None:
@@ -344,7 +237,7 @@ class Connection(web.RequestHandler):
         self.server.traffic.protocol_errors += 1
         self._refusal = refusal
         self._cancel_deadline()
-        self._engage(_no_message())
+        self._engage(no_message())
 
     def _engage(self, message: RawRequestMessage) -> None:
         self._engaged = True
@@ -369,7 +262,7 @@ class Connection(web.RequestHandler):
                 self._next_request()
             else:
                 self._close = True
-                self._limit_closing()
+                self.limit_closing()
         return response, lost
 
     async def finish_response(
@@ -399,25 +292,20 @@ class Connection(web.RequestHandler):
         return await self._discard(incoming.framing.length_bytes, first=incoming.first, last=not response.keep_alive)
 
     async def _discard(self, length_bytes: int | None, *, first: bytes = b"", last: bool) -> bool:
-        """Read and forget a body; whether its end was found. `last`: the client learns that nothing more will come."""
-        limit_s = REFUSED_S if self._turned_away else self.server.limits.discard_s
+        """Throw a body away; whether its end was found. `last`: the client learns that nothing more will come."""
         if self.transport is None:
             return False
         if last and self.transport.can_write_eof():
             self.transport.write_eof()
-        gathering = Gathering(
+        return await discard(
             self,
-            _forget,
-            length_bytes=length_bytes,
-            limit_bytes=self.server.limits.discard_bytes,
+            length_bytes,
+            first=first,
+            limits=self.server.limits,
+            limit_s=REFUSED_S if self._turned_away else self.server.limits.discard_s,
             landing=self.server.buffers.landing,
             traffic=self.server.traffic,
         )
-        try:
-            async with asyncio.timeout(limit_s):
-                return await gathering.run(first, stall_timeout_s=limit_s) is Ending.WHOLE
-        except TimeoutError:
-            return False
 
     def _next_request(self) -> None:
         """Take up what was sent ahead, and read on."""
@@ -464,17 +352,6 @@ class Connection(web.RequestHandler):
         elif not self._engaged:
             self.force_close()
 
-    def force_close(self) -> None:
-        """Close now; what was written before is still sent, but not for ever."""
-        self._limit_closing()
-        super().force_close()
-
-    def _limit_closing(self) -> None:
-        """A transport waits without end for a client that does not read what is left: close it by force then."""
-        self._cancel_deadline()
-        if self.transport is not None:
-            self._deadline = self._loop.call_later(self.server.limits.stall_timeout_s, self.transport.abort)
-
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
@@ -485,17 +362,3 @@ class Connection(web.RequestHandler):
             self._keepalive_handle = None  # the head has a deadline of its own
         else:
             super()._process_keepalive()
-
-
-def _forget(data: memoryview) -> None:
-    """What becomes of a body that nobody wants."""
-
-
-def _no_message() -> RawRequestMessage:
-    """Stands for a request that was not understood, so that its refusal takes the way of every answer."""
-    headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
-    return RawRequestMessage("UNKNOWN", "/", HttpVersion11, headers, (), True, None, False, False, URL("/"))
-
-
-def _no_shortcut(message: RawRequestMessage, peer: str) -> None:
-    """Everything goes to the handler."""

@@ -13,6 +13,8 @@ from typing import Final
 from aiohttp import hdrs
 from aiohttp.http import HttpRequestParser, HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 HEAD_END: Final = b"\r\n\r\n"
 MAX_LENGTH_BYTES: Final = 2**63 - 1
@@ -154,3 +156,9 @@ def _chunked(message: RawRequestMessage) -> Framing | Refusal:
 
 def _expects_continue(message: RawRequestMessage) -> bool:
     return message.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and message.version == HttpVersion11
+
+
+def no_message() -> RawRequestMessage:
+    """Stands for a request that was not understood, so that its refusal takes the way of every answer."""
+    headers: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
+    return RawRequestMessage("UNKNOWN", "/", HttpVersion11, headers, (), True, None, False, False, URL("/"))

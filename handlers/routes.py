@@ -110,9 +110,12 @@ def split(path: str) -> tuple[Endpoint, str, str]:
     raise PathUnknown("nothing lives at this path; see the endpoints of the OCI distribution specification")
 
 
-def route(endpoint: Endpoint, method: str) -> Route:
-    """The row of the table; Unsupported if the endpoint has no such method."""
+def route(endpoint: Endpoint, method: str, *, deleting: bool) -> Route:
+    """The row of the table; Unsupported if the endpoint has no such method, or it deletes and `deleting` is off."""
     found = ROUTES[endpoint].get(method)
-    if found is None:
-        raise Unsupported(f"{endpoint.value} does not take this method", allowed=sorted(ROUTES[endpoint]))
-    return found
+    if found is not None and (deleting or found.action is not Action.DELETE):
+        return found
+    allowed = [name for name, row in ROUTES[endpoint].items() if deleting or row.action is not Action.DELETE]
+    if found is not None:
+        raise Unsupported("deleting is switched off on this registry (setting delete_enabled)", allowed=sorted(allowed))
+    raise Unsupported(f"{endpoint.value} does not take this method", allowed=sorted(allowed))

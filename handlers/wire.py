@@ -66,6 +66,8 @@ def _headers(error: RegistryError, repository: str) -> dict[str, str]:
             return {"Content-Range": f"bytes */{error.size_bytes}"}
         case TooMany():
             return {"Retry-After": str(error.retry_after_s)}
+        case Unsupported(detail={"allowed": [*methods]}):
+            return {"Allow": ", ".join(methods)}
         case Unavailable():
             return {"Retry-After": "5"}
     return {}

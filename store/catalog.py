@@ -25,10 +25,10 @@ from store.opening import (
     known_version,
     look,
     migrate,
+    refusal,
     sync_folder,
     translated,
 )
-from store.refusals import CatalogDamaged
 from store.transactions import Transaction
 from store.writer import BATCH_LIMIT, Job, Writer
 
@@ -78,6 +78,7 @@ class Catalog:
 
         Raises:
             CatalogTooNew, CatalogDamaged: nothing was changed.
+            CatalogError: it cannot be opened, or a change of its schema failed; whole changes before that one stay.
         """
         newest = backups.newest(self.data_dir)
         version = look(self.path, newest, expected=backups.had_catalog(self.data_dir))
@@ -89,8 +90,8 @@ class Catalog:
                 migrate(connection)
             finally:
                 connection.close()
-        except sqlite3.DatabaseError as error:
-            raise CatalogDamaged(self.path, str(error), newest) from error
+        except sqlite3.Error as error:
+            raise refusal(self.path, error, newest) from error
         sync_folder(self.data_dir)
         self._writer.start()
         self._is_open = True

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from model.errors import StorageFailed, StorageFull
-from store.refusals import CatalogDamaged, CatalogTooNew
+from store.refusals import CatalogDamaged, CatalogError, CatalogTooNew
 
 CATALOG_NAME: Final = "catalog.sqlite3"
 BUSY_TIMEOUT_S: Final = 5.0
@@ -44,6 +44,7 @@ def look(path: Path, newest_copy: Path | None, *, expected: bool) -> int:
     Raises:
         CatalogTooNew: a later program wrote it.
         CatalogDamaged: it is not a catalog, or it is missing or empty although there was one (`expected`).
+        CatalogError: it cannot be opened.
     """
     empty = not path.exists() or path.stat().st_size == 0
     if empty and (expected or (_log_of(path) and not path.exists())):
@@ -53,7 +54,7 @@ def look(path: Path, newest_copy: Path | None, *, expected: bool) -> int:
     try:
         version = version_of(path)
     except sqlite3.Error as error:
-        raise CatalogDamaged(path, str(error), newest_copy) from error
+        raise refusal(path, error, newest_copy) from error
     if version > known_version():
         raise CatalogTooNew(path, version, known_version())
     return version
@@ -148,6 +149,14 @@ def sync_folder(folder: Path) -> None:
 def is_damage(error: BaseException) -> bool:
     """Whether SQLite says that the file itself is broken."""
     return isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE
+
+
+def refusal(path: Path, error: sqlite3.Error, newest_copy: Path | None) -> CatalogError:
+    """Why the catalog cannot be opened: a broken file calls for a copy, anything else for a look at the machine."""
+    if is_damage(error):
+        return CatalogDamaged(path, str(error), newest_copy)
+    remedy = "see that there is room on the disk, that this user may write the file, and that no other program holds it"
+    return CatalogError(f"the catalog {path} cannot be opened: {error}", remedy)
 
 
 def translated(error: Exception) -> Exception:

@@ -31,11 +31,14 @@ async def list_referrers(call: Call) -> web.StreamResponse:
 
 
 def _page(found: list[dict[str, Any]], last: str | None) -> tuple[list[dict[str, Any]], bool]:
-    """The entries behind `last` that fit into one answer (at least one), and whether more follow."""
-    start = next((number + 1 for number, entry in enumerate(found) if entry["digest"] == last), 0)
+    """The entries behind `last`, which need not exist any more, that fit into one answer (at least one), and whether
+    more follow; `found` is in order of digest.
+    """
     shown: list[dict[str, Any]] = []
     size_bytes = 0
-    for entry in found[start:]:
+    for entry in found:
+        if last is not None and entry["digest"] <= last:
+            continue
         size_bytes += len(json.dumps(entry, ensure_ascii=False).encode()) + 1
         if shown and size_bytes > PAGE_BYTES:
             return shown, True

@@ -340,6 +340,17 @@ def test_a_damaged_catalog_is_one_line_with_the_way_out(tmp_path: Path, run: Run
     assert "cannot be used" in ended.err
 
 
+async def test_a_catalog_that_is_gone_is_one_line_with_the_copy_to_restore(tmp_path: Path, run: Run) -> None:
+    async with registry(config_of(tmp_path), "stopped", two_repositories):
+        copy = (await in_thread(run, "catalog", "backup", "--json")).json["path"]
+    for path in tmp_path.glob("catalog.sqlite3*"):
+        path.unlink()
+    ended = await in_thread(run, "repo", "list")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "registry.py restore" in ended.err
+    assert ended.err.endswith(f"{copy}\n")
+
+
 async def test_repo_delete_without_anybody_to_ask_wants_yes(tmp_path: Path, run: Run) -> None:
     async with registry(config_of(tmp_path), "stopped", two_repositories):
         ended = await in_thread(run, "repo", "delete", "lab/tools")

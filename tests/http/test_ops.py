@@ -198,7 +198,7 @@ async def test_a_storage_that_hangs_is_told_and_takes_one_thread_only(
     let_go.set()
     while await ready.reason():
         pass
-    assert hanging["now"] <= 3
+    assert hanging["now"] <= 2
 
 
 async def test_a_trouble_that_passes_is_forgotten(tmp_path: Path) -> None:

@@ -1,18 +1,30 @@
 """The servers that the tests of the OCI face ask."""
 
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from model.clock import SystemClock
+from store.catalog import Catalog
 from tests.http.oci.serving import Serving, serving
 
 Serve = Callable[..., Awaitable[Serving]]
 
 
+@pytest.fixture(scope="session")
+def new_catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty catalog: making one takes longer than most tests here, copying it does not."""
+    catalog = Catalog(tmp_path_factory.mktemp("new"), SystemClock(), durable=False)
+    catalog.open()
+    catalog.close()
+    return catalog.path
+
+
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+async def serve(tmp_path: Path, new_catalog: Path) -> AsyncIterator[Serve]:
     """Makes servers, each on a folder of its own, with settings of the test's choice."""
     async with AsyncExitStack() as stack:
         made = 0
@@ -20,7 +32,10 @@ async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
         async def make(**settings: str) -> Serving:
             nonlocal made
             made += 1
-            return await stack.enter_async_context(serving(tmp_path / f"data{made}", **settings))
+            data = tmp_path / f"data{made}"
+            data.mkdir()
+            shutil.copy(new_catalog, data)
+            return await stack.enter_async_context(serving(data, **settings))
 
         yield make
 

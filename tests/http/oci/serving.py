@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from config import load
-from handlers import wire
 from handlers.boundary import Boundary, Record
 from handlers.connection import HttpServer
+from handlers.shortcut import Shortcut
 from rooms import Rooms, open_rooms
 from tests.http.client import BODYLESS, PATIENCE_S, Answer, Body, Connection, Headers
 from tests.http.oci.content import digest_of
@@ -149,11 +149,14 @@ async def serving(data: Path, **settings: str) -> AsyncIterator[Serving]:
     # What a test of the protocol asks is the same without waiting for the disk; the fault suites wait.
     config = load({"data_dir": str(data), "durability": "none", **settings}, {}, None)
     records: list[Record] = []
+    observers = [records.append]
     async with open_rooms(config) as rooms:
         with ThreadPoolExecutor(4) as senders:
+            boundary = Boundary(rooms.services, plain={}, observers=observers)
             server = HttpServer(
-                Boundary(rooms.services, plain={}, observers=[records.append]),
-                on_protocol_error=lambda status, message: wire.plain_answer(status, "UNSUPPORTED", message),
+                boundary,
+                on_protocol_error=boundary.protocol_error,
+                shortcut=Shortcut(rooms.services, next_id=boundary.next_id, observers=observers),
                 workers=rooms.workers,
                 senders=senders,
             )

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from store import backups, opening
 from store.catalog import Catalog
 from store.opening import CATALOG_NAME, known_version, migrations, statements_of, version_of
-from store.refusals import CatalogDamaged, CatalogTooNew
+from store.refusals import RESTORE_COMMAND, CatalogDamaged, CatalogError, CatalogTooNew
 from store.transactions import Transaction
 from tests.unit.store.shop import StillClock, shop
 
@@ -123,7 +124,7 @@ def test_a_migration_that_fails_leaves_the_steps_before_it(tmp_path: Path, monke
     was = known_version()
     with monkeypatch.context() as patched:
         with_a_later_schema(patched, LATER, "CREATE TABLE more (x text);\nINSERT INTO nowhere VALUES (1);")
-        with pytest.raises(CatalogDamaged, match="nowhere"):
+        with pytest.raises(CatalogError, match="nowhere"):
             opened(tmp_path)
     path = tmp_path / CATALOG_NAME
     assert version_of(path) == was + 1
@@ -140,9 +141,24 @@ def test_a_file_that_is_no_catalog_is_refused_with_the_command_that_helps(tmp_pa
     (tmp_path / CATALOG_NAME).write_bytes(content)
     with pytest.raises(CatalogDamaged) as refused:
         opened(tmp_path)
-    assert f"restore {newest}" in refused.value.remedy
+    assert RESTORE_COMMAND in refused.value.remedy
+    assert refused.value.remedy.endswith(f" {newest}")
     assert older.name not in refused.value.remedy
     assert (tmp_path / CATALOG_NAME).read_bytes() == content
+
+
+def test_a_catalog_that_another_program_holds_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path).close()
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 0.0)
+    with closing(sqlite3.connect(tmp_path / CATALOG_NAME, isolation_level=None)) as holder:
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(CatalogError, match="locked") as refused:
+            opened(tmp_path)
+    assert not isinstance(refused.value, CatalogDamaged)
+    opened(tmp_path).close()
 
 
 def test_without_a_copy_a_damaged_catalog_is_refused_all_the_same(tmp_path: Path) -> None:
