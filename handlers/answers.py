@@ -33,8 +33,12 @@ def document(
     value: object, *, status: int = 200, headers: dict[str, str] | None = None, media_type: str = JSON
 ) -> web.Response:
     """A JSON answer."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    return web.Response(status=status, body=body, headers={"Content-Type": media_type, **(headers or {})})
+    return web.Response(status=status, body=as_json(value), headers={"Content-Type": media_type, **(headers or {})})
+
+
+def as_json(value: object) -> bytes:
+    """`value` as JSON, short; half a surrogate pair, which UTF-8 cannot hold, is written the way JSON escapes it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
 def stored(location: str, digest: Digest, headers: dict[str, str] | None = None) -> web.Response:

@@ -8,7 +8,7 @@ import asyncio
 
 from aiohttp import web
 
-from handlers.connection import Connection
+from handlers.connection import Connection, connection_of
 from handlers.gathering import Gathering
 from handlers.incoming import Incoming
 from handlers.receiving import Reception
@@ -126,8 +126,7 @@ class HttpBody:
 
 
 def _incoming(request: web.BaseRequest) -> tuple[Connection, Incoming | None]:
-    connection = request.protocol
-    assert isinstance(connection, Connection)  # noqa: S101 - requests come from HttpServer
+    connection = connection_of(request)
     return connection, connection.incoming
 
 

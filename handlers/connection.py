@@ -47,8 +47,8 @@ class HttpServer(web.Server):
     Made inside the running loop. `handler` gets every well-formed request as a plain `web.BaseRequest`, whose body is
     read through `handlers.body` and nothing else. `on_protocol_error` makes the answer to requests that are not
     well-formed or above a limit, and to exceptions that leave `handler`; it must not raise. `workers` hash and write
-    what is received, `senders` (4 threads) send files. Both belong to the caller. `shortcut`, when there is one, is asked
-    first about each request without a body.
+    what is received, `senders` (4 threads) send files. Both belong to the caller. `shortcut`, when there is one, is
+    asked first about each request without a body.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Connection(LendingConnection):
             stall_timeout_s=server.limits.stall_timeout_s,
             loop=loop,
             keepalive_timeout=server.limits.keepalive_timeout_s,
-            access_log=None,  # type: ignore[arg-type]  # the boundary writes access lines
+            access_log=None,  # the boundary writes access lines
             logger=_log,
         )
         self.server = server
@@ -171,7 +171,7 @@ class Connection(LendingConnection):
         if not self._engaged:
             self._parse(data)
             return
-        self._held += data
+        self.hold(data)
         if len(self._held) > HELD_BYTES:
             self.pause()
 
@@ -187,29 +187,32 @@ class Connection(LendingConnection):
 
     # -- one request after the other -----------------------------------------------------------------------------------
 
-    def _parse(self, data: bytes) -> None:
-        """Go on with the head that is due."""
-        found = self._heads.feed(data)
+    def _parse(self, data: bytes, at: int = 0) -> None:
+        """Go on with the head that is due, in `data` from `at`."""
+        found = self._heads.feed(data, at)
         if isinstance(found, Refusal):
             self._refuse(found)
         elif found is not None:
             self._cancel_deadline()
-            self._accept(found)
+            self._accept(found, data)
         elif self._deadline is None and self._heads.pending_bytes:
             self._deadline = self._loop.call_later(self.server.limits.head_timeout_s, self._head_is_late)
 
-    def _accept(self, head: Head) -> None:
-        """Keep what lies behind the head, and let the handler have the request."""
+    def _accept(self, head: Head, data: bytes) -> None:
+        """Keep what lies behind the head in `data`, and let the handler have the request."""
         length_bytes = head.framing.length_bytes
+        self._held, self._held_at = data, head.end
+        if head.end == len(data):
+            self._held, self._held_at = b"", 0
         if head.framing is NO_BODY:
-            self._held = head.rest
             if self._answer_at_once(head.message):
                 return
-        elif length_bytes is not None and len(head.rest) >= length_bytes:
-            self._incoming = Incoming(head.framing, head.rest[:length_bytes])
-            self._held = head.rest[length_bytes:]
+        elif length_bytes is not None and head.end + length_bytes <= len(data):
+            self._held_at += length_bytes
+            self._incoming = Incoming(head.framing, data[head.end : self._held_at])
         else:
-            self._incoming = Incoming(head.framing, head.rest)
+            self._held, self._held_at = b"", 0
+            self._incoming = Incoming(head.framing, data[head.end :])
             self.pause()
         self._engage(head.message)
 
@@ -314,9 +317,10 @@ class Connection(LendingConnection):
             return
         if self._paused_reading:
             self.resume()
-        held, self._held = self._held, b""
-        if held:
-            self._parse(held)
+        held, at = self._held, self._held_at
+        self._held, self._held_at = b"", 0
+        if at < len(held):
+            self._parse(held, at)
 
     # -- answers that are not the handler's ---------------------------------------------------------------------------
 
@@ -362,3 +366,15 @@ class Connection(LendingConnection):
             self._keepalive_handle = None  # the head has a deadline of its own
         else:
             super()._process_keepalive()
+
+
+def connection_of(request: web.BaseRequest) -> Connection:
+    """The connection that `request` came on.
+
+    Raises:
+        TypeError: it came from a server that is not an `HttpServer`.
+    """
+    connection = request.protocol
+    if not isinstance(connection, Connection):
+        raise TypeError("the request is not from an HttpServer")
+    return connection

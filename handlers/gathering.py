@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Callable
 
 from handlers.chunked import ChunkedDecoder, State
+from handlers.lending import Owner
 from handlers.limits import Traffic
-from handlers.receiving import Owner
 from multipart.bodies import Ending
 
 

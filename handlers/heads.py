@@ -17,6 +17,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 HEAD_END: Final = b"\r\n\r\n"
+_LINE_ENDS: Final = re.compile(rb"[\r\n]*")
+"""Empty lines before a request are to be ignored (RFC 9112 section 2.2)."""
 MAX_LENGTH_BYTES: Final = 2**63 - 1
 _LENGTH: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
@@ -49,8 +51,8 @@ class Head:
 
     message: RawRequestMessage
     framing: Framing
-    rest: bytes
-    """What came together with it: the begin of the body, or of the next request."""
+    end: int
+    """Where it ended in the bytes that completed it. Behind lies the begin of the body, or of the next request."""
 
 
 class HeadCollector:
@@ -70,50 +72,59 @@ class HeadCollector:
         self.pending_bytes = 0
         """How much of an incomplete head has come."""
 
-    def feed(self, data: bytes) -> Head | Refusal | None:
-        """Go on with `data`: the head that it completes, why it is refused, or None when more is needed.
+    def feed(self, data: bytes, at: int = 0) -> Head | Refusal | None:
+        """Go on with `data` from `at`: the head that ends there, why it is refused, or None when more is needed.
 
-        After a head it must not be called before `Head.rest` and the body were dealt with; after a refusal never.
+        After a head, the next call begins behind its body; after a refusal there is none. What lies behind the head is
+        not copied: who sends a thousand requests at a time must not make us move their bytes a thousand times.
         """
-        if not self.pending_bytes and data[:1] in (b"\r", b"\n"):
-            data = data.lstrip(b"\r\n")  # empty lines before a request are to be ignored (RFC 9112 section 2.2)
-            if not data:
+        if not self.pending_bytes:
+            at = _LINE_ENDS.match(data, at).end()  # type: ignore[union-attr]  # it matches the empty string
+            if at == len(data):
                 return None
-        window = self._tail + data
-        end = window.find(HEAD_END)
-        cut = len(data) if end < 0 else end + len(HEAD_END) - len(self._tail)
+        end = self._find_end(data, at)
+        fed = data[at:end] if end else data[at:]
         try:
-            if self.pending_bytes + cut > self._max_bytes:
-                return self._too_long(window)
-            messages, upgrade, _ = self._parser.feed_data(data[:cut])
+            if self.pending_bytes + len(fed) > self._max_bytes:
+                return self._too_long(fed)
+            messages, upgrade, _ = self._parser.feed_data(fed)
         except LineTooLong:
-            return self._too_long(window)
+            return self._too_long(fed)
         except HttpProcessingError as error:
             return _MANY_HEADERS if "Too many headers" in error.message else _MALFORMED
         except ValueError:  # yarl, about a target that is no URL
             return _MALFORMED
-        if len(messages) != (end >= 0):
+        if len(messages) != (end > 0):
             return _MALFORMED  # the parser and we disagree about where the head ends
         if messages:
-            return self._complete(messages[0][0], data[cut:], upgrade=upgrade)
-        self._note_line(window)
-        self._tail = window[-3:]
-        self.pending_bytes += cut
+            return self._complete(messages[0][0], end, upgrade=upgrade)
+        self._note_line(fed)
+        self._tail = (self._tail + fed)[-3:]
+        self.pending_bytes += len(fed)
         return None
 
-    def _note_line(self, window: bytes) -> None:
+    def _find_end(self, data: bytes, at: int) -> int:
+        """Where the head ends; 0 when it does not end in `data`."""
+        if self._tail:  # the empty line may have been cut
+            found = (self._tail + data[at : at + 3]).find(HEAD_END)
+            if found >= 0:
+                return at + found + len(HEAD_END) - len(self._tail)
+        found = data.find(HEAD_END, at)
+        return found + len(HEAD_END) if found >= 0 else 0
+
+    def _note_line(self, fed: bytes) -> None:
         if self._line_bytes is None:
-            end = window.find(b"\r\n")
+            end = (self._tail + fed).find(b"\r\n")
             if end >= 0:
                 self._line_bytes = self.pending_bytes - len(self._tail) + end
 
-    def _too_long(self, window: bytes) -> Refusal:
-        self._note_line(window)
+    def _too_long(self, fed: bytes) -> Refusal:
+        self._note_line(fed)
         if self._line_bytes is None or self._line_bytes > self._max_line_bytes:
             return Refusal(414, "the request line is too long")
         return Refusal(431, "the headers are too long")
 
-    def _complete(self, message: RawRequestMessage, rest: bytes, *, upgrade: bool) -> Head | Refusal:
+    def _complete(self, message: RawRequestMessage, end: int, *, upgrade: bool) -> Head | Refusal:
         self._tail = b""
         self._line_bytes = None
         self.pending_bytes = 0
@@ -122,7 +133,7 @@ class HeadCollector:
             return framing
         if upgrade or framing is not NO_BODY:
             self._parser = self._make_parser()  # the old one waits for the body, or believes to be done with HTTP
-        return Head(message, framing, rest)
+        return Head(message, framing, end)
 
 
 def framing_of(message: RawRequestMessage) -> Framing | Refusal:

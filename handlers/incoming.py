@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from handlers.gathering import Gathering
 from handlers.heads import Framing
+from handlers.lending import Owner
 from handlers.limits import Limits, Traffic
-from handlers.receiving import Owner
 from multipart.bodies import Body, Ending
 
 

@@ -5,7 +5,7 @@ at each change: uvloop chooses its way of reading when reading starts.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
@@ -19,16 +19,43 @@ _READING_ERRORS: Final = (AttributeError, NotImplementedError, RuntimeError)
 """What transports raise when told to pause or resume after their end; asyncio's TLS even AttributeError."""
 
 
-class LendingConnection(web.RequestHandler):
-    """aiohttp's side of a connection, whose transport can be lent (`handlers.receiving.Owner`)."""
+class Owner(Protocol):
+    """The connection whose body is received."""
 
-    __slots__ = ("_closing", "_held", "_loss", "_paused_reading", "_stall_timeout_s")
+    def lend(self, receiver: asyncio.BufferedProtocol) -> bool:
+        """Make `receiver` the transport's protocol, reading paused; False when the connection is gone."""
+
+    def hand_back(self, beyond: bytes) -> None:
+        """Become the transport's protocol again; `beyond` came behind the body."""
+
+    def pause(self) -> None:
+        """Stop the transport's reading; harmless when it is paused or gone."""
+
+    def resume(self) -> None:
+        """Let the transport read; harmless when it does or is gone."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """As asyncio's protocols have it."""
+
+    def pause_writing(self) -> None:
+        """As asyncio's protocols have it."""
+
+    def resume_writing(self) -> None:
+        """As asyncio's protocols have it."""
+
+
+class LendingConnection(web.RequestHandler):
+    """aiohttp's side of a connection, whose transport can be lent (an `Owner`)."""
+
+    __slots__ = ("_closing", "_held", "_held_at", "_loss", "_paused_reading", "_stall_timeout_s")
 
     def __init__(self, server: web.Server, *, stall_timeout_s: float, **settings: Any) -> None:
         super().__init__(server, **settings)
         self._stall_timeout_s = stall_timeout_s
         self._held = b""
         """What came ahead of its turn."""
+        self._held_at = 0
+        """Where in `_held` that begins."""
         self._paused_reading = False
         self._loss: asyncio.Future[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
@@ -61,13 +88,18 @@ class LendingConnection(web.RequestHandler):
 
     def hand_back(self, beyond: bytes) -> None:
         """Be the transport's protocol again; `beyond` belongs to the next request."""
-        self._held += beyond
+        self.hold(beyond)
         if self.transport is None:
             return
         self.pause()
         self.transport.set_protocol(self)
         if len(self._held) <= HELD_BYTES:
             self.resume()
+
+    def hold(self, data: bytes) -> None:
+        """Keep `data` for when its turn comes."""
+        self._held = self._held[self._held_at :] + data
+        self._held_at = 0
 
     def pause(self) -> None:
         """Stop the transport's reading; harmless when it is paused or gone."""

@@ -20,7 +20,9 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 class ClientGone(ConnectionResetError):
     """The reader left, or was cut off because it took nothing; `sent_bytes` of the body had been sent."""
 
-    sent_bytes = 0
+    def __init__(self, message: str, sent_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.sent_bytes = sent_bytes
 
 
 async def while_reading(

@@ -15,11 +15,12 @@ Everything here runs on the event loop.
 
 import asyncio
 from concurrent.futures import Executor
-from typing import Final, Protocol
+from typing import Final
 
 from handlers.buffers import SQUEEZE_S, Buffer, BufferPool
 from handlers.chunked import ChunkedDecoder
 from handlers.handing import Handing, Piece, Verdict
+from handlers.lending import Owner
 from handlers.limits import Traffic
 from multipart.bodies import Ending, Sink
 
@@ -44,31 +45,6 @@ _ENDINGS: Final = {
 }
 
 
-class Owner(Protocol):
-    """The connection whose body is received."""
-
-    def lend(self, receiver: asyncio.BufferedProtocol) -> bool:
-        """Make `receiver` the transport's protocol, reading paused; False when the connection is gone."""
-
-    def hand_back(self, beyond: bytes) -> None:
-        """Become the transport's protocol again; `beyond` came behind the body."""
-
-    def pause(self) -> None:
-        """Stop the transport's reading; harmless when it is paused or gone."""
-
-    def resume(self) -> None:
-        """Let the transport read; harmless when it does or is gone."""
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """As asyncio's protocols have it."""
-
-    def pause_writing(self) -> None:
-        """As asyncio's protocols have it."""
-
-    def resume_writing(self) -> None:
-        """As asyncio's protocols have it."""
-
-
 class Reception(asyncio.BufferedProtocol):
     """The receiving of one body; `handlers.body` begins it and awaits `ended`."""
 
@@ -91,8 +67,10 @@ class Reception(asyncio.BufferedProtocol):
         self._chunked = length_bytes is None
         self._silence_s = CHUNKED_SILENCE_S if self._chunked else SILENCE_S
         self._above_limit = 0
+        """Bytes of a counted body behind the limit that have not arrived, and will not be received."""
         if limit_bytes is not None and length_bytes is not None:
             self._above_limit = max(0, length_bytes - limit_bytes)
+        self._too_long = self._above_limit > 0
         self._left = None if length_bytes is None else length_bytes - self._above_limit
         """Bytes of a counted body that have not arrived; None for a chunked one."""
         self._loop = asyncio.get_running_loop()
@@ -137,10 +115,12 @@ class Reception(asyncio.BufferedProtocol):
         self._lent = self._left is None or len(first) < self._left
         if self._lent:
             self._lost = not self._owner.lend(self)
+        view = memoryview(first)[: self._left]
+        self._above_limit -= len(first) - len(view)
         if self._left == 0:
             self.end(Ending.WHOLE)
-        elif first:
-            self._landed(memoryview(first), filled=len(first) >= len(self._pool.landing))
+        elif view:
+            self._landed(view, filled=len(view) >= len(self._pool.landing))
         if self._lost:
             self.end(Ending.VANISHED)
         elif not self._queued and not self._wants_buffer:
@@ -179,7 +159,7 @@ class Reception(asyncio.BufferedProtocol):
         if self._ending is None or self.handing.working or self.ended.done():
             return
         ending = _ENDINGS.get(self.handing.verdict, self._ending)
-        if self._above_limit and ending is Ending.WHOLE:
+        if self._too_long and ending is Ending.WHOLE:
             ending = Ending.TOO_LONG
         self._release()
         self.ended.set_result(ending)
@@ -292,7 +272,7 @@ class Reception(asyncio.BufferedProtocol):
 
     def _want_buffer(self) -> None:
         """Get a buffer of the pool; nothing more is read until there is one."""
-        if self._buffer is not None or self._queued:
+        if self._buffer is not None or self._queued or self._ending is not None:
             return
         self._wants_buffer = self.handing.in_flight >= IN_FLIGHT
         if not self._wants_buffer:

@@ -22,9 +22,11 @@ from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
 
-from handlers.connection import Connection
+from handlers.connection import Connection, connection_of
 from handlers.patience import ClientGone, reset, while_reading
 from model.units import KIB, MIB
+
+__all__ = ["ClientGone", "FileSpan", "ShortFile", "send_parts"]
 
 CALL_BYTES: Final = 4 * MIB
 """What one `sendfile` call may send."""
@@ -68,8 +70,7 @@ async def send_parts(request: web.BaseRequest, response: web.StreamResponse, par
     """
     if response.content_length is None:
         raise ValueError("files are sent with a Content-Length")
-    connection = request.protocol
-    assert isinstance(connection, Connection)  # noqa: S101 - requests come from HttpServer
+    connection = connection_of(request)
     sending: _Sending | None = None
     try:
         await response.prepare(request)

@@ -67,7 +67,7 @@ def _headers(error: RegistryError, repository: str) -> dict[str, str]:
         case TooMany():
             return {"Retry-After": str(error.retry_after_s)}
         case Unsupported(detail={"allowed": [*methods]}):
-            return {"Allow": ", ".join(methods)}
+            return {"Allow": ", ".join(map(str, methods))}
         case Unavailable():
             return {"Retry-After": "5"}
     return {}

@@ -18,7 +18,7 @@ from model.digests import Digest
 from model.errors import BlobUnknown, DigestMismatch, RegistryError, Stopping, TooMany, UploadUnknown
 from multipart.bodies import Body
 from multipart.expiry import is_expired
-from multipart.interrupted import require_whole
+from multipart.interrupted import TakenOver, require_whole
 from multipart.ledger import Ledger
 from multipart.locks import Turns
 from multipart.place import Place
@@ -207,7 +207,7 @@ class Sessions:
     async def _turn(self, session: Session, body: Body | None) -> AsyncIterator[None]:
         """Have the session to oneself, proven and alive."""
         if self._stopping:
-            raise Stopping("the server is about to stop; the upload can go on after its restart")
+            raise _stopping()
         async with self._turns.turn(session.id, please_stop=body.stop if body is not None else _nothing):
             await session.recover()
             if self._sessions.get(session.id) is not session:
@@ -215,6 +215,8 @@ class Sessions:
             self._touch(session)
             try:
                 yield
+            except TakenOver as error:
+                raise (_stopping() if self._stopping else error) from error
             finally:
                 self._touch(session)
 
@@ -292,7 +294,7 @@ class Sessions:
 
     def _check_limits(self, repository: str) -> None:
         if self._stopping:
-            raise Stopping("the server is about to stop; try again after its restart")
+            raise _stopping()
         if len(self._sessions) >= self._limits.in_all:
             raise TooMany(
                 "too many uploads are open; end or finish some (setting max_uploads)", limit=self._limits.in_all
@@ -317,6 +319,10 @@ class _Nowhere:
 
     def write(self, data: memoryview) -> None:
         """Drop them."""
+
+
+def _stopping() -> Stopping:
+    return Stopping("the server is about to stop; what it received is kept, and the upload can go on after its restart")
 
 
 def _nothing() -> None:

@@ -3,7 +3,6 @@
 from model.digests import Digest
 from model.errors import BlobUnknown
 from store import uploads
-from store.hot import Kind
 from store.membership import add_blob, blob_key, end_if_empty, repository_id
 from store.transactions import Transaction
 
@@ -34,7 +33,6 @@ def record(
         (str(digest), size_bytes, now_s),
     )
     add_blob(tx, repository, str(digest), now_s)
-    tx.invalidate((Kind.CONTENT, "", str(digest)))
     if upload_id is not None:
         uploads.remove(tx, upload_id)
 

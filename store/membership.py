@@ -38,12 +38,14 @@ def end_if_empty(tx: Transaction, repository: int) -> None:
 
 
 def add_blob(tx: Transaction, repository: str, digest: str, now_s: float) -> None:
-    """Let the repository see the blob, which is recorded already."""
+    """Let the repository see the blob, which is recorded already.
+
+    Memory need not be told: it holds only what is there, and a digest has one size for ever.
+    """
     tx.execute(
         "INSERT INTO repository_blob (repository_id, digest, added_at_s) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
         (made_repository(tx, repository, now_s), digest, now_s),
     )
-    tx.invalidate(blob_key(repository, digest))
 
 
 def blobs_among(tx: Transaction, repository: int, digests: list[str]) -> set[str]:

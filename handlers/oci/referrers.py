@@ -1,6 +1,5 @@
 """The referrers of a manifest, as an index (end-12): always 200, also for what does not exist yet."""
 
-import json
 from typing import Any, Final
 
 from aiohttp import web
@@ -39,7 +38,7 @@ def _page(found: list[dict[str, Any]], last: str | None) -> tuple[list[dict[str,
     for entry in found:
         if last is not None and entry["digest"] <= last:
             continue
-        size_bytes += len(json.dumps(entry, ensure_ascii=False).encode()) + 1
+        size_bytes += len(answers.as_json(entry)) + 1
         if shown and size_bytes > PAGE_BYTES:
             return shown, True
         shown.append(entry)

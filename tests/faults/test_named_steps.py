@@ -27,23 +27,16 @@ STORE_STEPS = (
     *COMMIT_STEPS,
     ("spool remove", "before"),
 )
-RECEIVE_STEPS = (
-    ("spool open", "before"),
-    ("spool open", "after"),
-    ("disk write", "before"),
-    ("disk write", "after"),
-    ("spool mark", "before"),
-    ("spool mark", "after"),
-    ("spool rest", "before"),
-    ("spool rest", "after"),
-)
+OPEN_STEPS = (("spool open", "before"), ("spool open", "after"))
+WRITE_STEPS = (("disk write", "before"), ("disk write", "after"), ("spool mark", "before"), ("spool mark", "after"))
+REST_STEPS = (("spool rest", "before"), ("spool rest", "after"))
 REWIND_STEPS = (("spool rewind", "before"), ("marks rewind", "before"), ("spool rewind", "after"), ("disk write", "after"))
 
 DEATHS = [
-    *((s.OnePut, *step) for step in (*RECEIVE_STEPS, *STORE_STEPS)),
-    *((s.SecondChunk, *step) for step in RECEIVE_STEPS),
-    *((s.FirstChunkStays, *step) for step in RECEIVE_STEPS[:4]),
-    *((s.ChunkedBody, *step) for step in RECEIVE_STEPS[2:4]),
+    *((s.OnePut, *step) for step in (*OPEN_STEPS, *WRITE_STEPS, *STORE_STEPS)),
+    *((s.SecondChunk, *step) for step in (*WRITE_STEPS, *REST_STEPS)),
+    *((s.FirstChunkStays, *step) for step in WRITE_STEPS[:2]),
+    *((s.ChunkedBody, *step) for step in WRITE_STEPS[:2]),
     *((s.Closing, *step) for step in STORE_STEPS),
     *((s.OtherRepositoryHasIt, *step) for step in COMMIT_STEPS),
     *((s.OnePost, *step) for step in (("disk write", "after"), ("rename", "after"), *COMMIT_STEPS)),

@@ -1,7 +1,7 @@
 """An HTTP client that hides nothing: what is sent is what the test wrote, and what comes back is read byte for byte.
 
-Ordinary clients mend what they get (a body behind a HEAD, a missing length); this one fails on it. One connection is one
-`Connection`, so a test may send half a request, vanish, or come back on another one.
+Ordinary clients mend what they get (a body behind a HEAD, a missing length); this one fails on it. A connection is a
+value, so a test may send half a request, vanish, or come back on another one.
 """
 
 import asyncio
@@ -80,19 +80,17 @@ class Connection:
 
     async def send(self, method: str, target: str, body: Body = None, headers: Headers = ()) -> None:
         """Send a whole request."""
-        counted = isinstance(body, bytes)
         fields = list(headers.items() if isinstance(headers, Mapping) else headers)
-        if counted:
-            fields.append(("Content-Length", str(len(body))))
-        elif body is not None:
-            fields.append(("Transfer-Encoding", "chunked"))
-        await self.send_head(method, target, fields)
-        if counted:
+        if isinstance(body, bytes):
+            await self.send_head(method, target, [*fields, ("Content-Length", str(len(body)))])
             await self.send_raw(body)
         elif body is not None:
+            await self.send_head(method, target, [*fields, ("Transfer-Encoding", "chunked")])
             for chunk in body:
                 await self.send_raw(b"%x\r\n%b\r\n" % (len(chunk), chunk))
             await self.send_raw(b"0\r\n\r\n")
+        else:
+            await self.send_head(method, target, fields)
 
     async def send_head(self, method: str, target: str, headers: Headers = ()) -> None:
         """Send a head alone; the body, if it announces one, is the test's."""
@@ -108,12 +106,9 @@ class Connection:
     async def answer(self, method: str = "GET") -> Answer:
         """Read the answer to a request of that method; interim ones are passed over."""
         async with asyncio.timeout(PATIENCE_S):
-            status = 100
+            status, headers = await self._head()
             while status < 200:
-                head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").removesuffix("\r\n\r\n")
-                first, *lines = head.split("\r\n")
-                status = int(first.split(" ")[1])
-            headers = CIMultiDict([_field(line) for line in lines])
+                status, headers = await self._head()
             return Answer(status, headers, await self._body(method, status, headers))
 
     async def ended(self) -> bytes:
@@ -135,6 +130,11 @@ class Connection:
             await self._writer.wait_closed()
         except ConnectionError:
             return
+
+    async def _head(self) -> tuple[int, CIMultiDict[str]]:
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").removesuffix("\r\n\r\n")
+        first, *lines = head.split("\r\n")
+        return int(first.split(" ")[1]), CIMultiDict([_field(line) for line in lines])
 
     async def _body(self, method: str, status: int, headers: CIMultiDict[str]) -> bytes:
         """The body that the head announces: its length is always known, as clients check it (oci.md 1.0)."""

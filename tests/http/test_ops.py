@@ -1,8 +1,10 @@
 """Health, readiness, metrics and the front page, asked as a monitoring system asks: over HTTP."""
 
 import asyncio
+import errno
 import re
 import shutil
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -134,6 +136,22 @@ async def test_a_storage_that_cannot_be_written_is_not_ready(tmp_path: Path) -> 
     async with watched(tmp_path) as registry:
         shutil.rmtree(registry.rooms.folder.spool)
         assert await not_ready(registry) == "the storage cannot be written: No such file or directory"
+
+
+async def test_a_storage_that_can_be_looked_at_but_not_written_is_not_ready() -> None:
+    ready = readiness(Looked(), Path("/proc/self"), needed_bytes=0)
+    assert (await ready.reason()).startswith("the storage cannot be written: ")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_storage_without_room_for_a_probe_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def full(**where: Any) -> None:
+        raise OSError(code, "no room")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    assert await readiness(Looked(), tmp_path).reason() == "the storage is full"
 
 
 async def test_a_full_storage_is_not_ready(tmp_path: Path) -> None:

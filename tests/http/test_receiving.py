@@ -8,7 +8,7 @@ from aiohttp import web
 from handlers.body import body_of
 from model.units import KIB, MIB
 from tests.support.spelled import GET, HOST, PATCH, Keeper, chunked, put, some
-from tests.support.stage import Stage, story
+from tests.support.stage import Stage, story, until
 
 SIZES = (0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, MIB, MIB + 1, 5_000_000)
 
@@ -203,3 +203,37 @@ async def test_a_body_is_the_same_object_each_time_and_received_once(stage: Stag
         client = await served.connect()
         assert (await client.ask(put(2) + b"ab")).json["received"] == 2
     assert seen == [True]
+
+
+@story
+async def test_a_flood_of_pipelined_requests_behind_a_body_costs_no_more_than_its_size(stage: Stage) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        return await Keeper()(request) if request.method == "PATCH" else web.Response(status=204)
+
+    async with stage.serve(handler) as served:
+        client = await served.connect()
+        sending = asyncio.ensure_future(client.send(PATCH + chunked(b"abc") + GET * 5000))
+        assert (await client.answer()).json["received"] == 3
+        for _ in range(5000):
+            assert (await client.head())[0] == 204
+        await sending
+
+
+@story
+async def test_a_body_is_received_although_the_handler_took_its_time(stage: Stage) -> None:
+    go = asyncio.Event()
+    keeper = Keeper()
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        await go.wait()
+        return await keeper(request)
+
+    async with stage.serve(handler) as served:
+        clients = [await served.connect() for _ in range(2)]
+        for client in clients:
+            await client.send(put(100_000) + some(60_000))
+        await asyncio.sleep(0.05)
+        clients[1].vanish()
+        go.set()
+        assert (await clients[0].ask(some(100_000)[60_000:])).json["ending"] == "WHOLE"
+        await until(lambda: sorted(keeper.endings) == ["VANISHED", "WHOLE"])

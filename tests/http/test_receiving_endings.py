@@ -240,7 +240,8 @@ async def test_a_body_of_exactly_its_limit_is_whole(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [b"x\r\n", b"5\r\nhelloX\r\n", b"5\nhello\r\n", b"-5\r\n", b"0x5\r\n", b"5\r\nhello\r\n0\r\nno colon\r\n\r\n"]
+    "broken",
+    [b"x\r\n", b"5\r\nhelloX\r\n", b"5\nhello\r\n", b"-5\r\n", b"0x5\r\n", b"5\r\nhello\r\n0\r\nno colon\r\n\r\n"],
 )
 @story
 async def test_broken_chunks_end_the_body_and_the_connection(stage: Stage, broken: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What is not well-formed HTTP/1.1, or could be read in two ways, is refused in our own shape, and the connection closed."""
+"""What is not well-formed HTTP/1.1, or can be read in two ways, is refused in our own shape, and the connection ends."""
 
 import asyncio
 

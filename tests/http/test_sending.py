@@ -8,7 +8,8 @@ import os
 import resource
 import socket
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from operator import eq
 from pathlib import Path
 
 import pytest
@@ -85,13 +86,19 @@ async def test_a_file_goes_out_whole_and_in_spans(stage: Stage, fd: int) -> None
             for _ in range(2):
                 answer = await client.ask(GET)
                 assert answer.body == content[start : start + length]
-            await until(lambda giver=giver, length=length: giver.sent == [length] * 2)
+            await until(partial(eq, giver.sent, [length] * 2))
 
 
 @story
 async def test_heads_between_spans_go_out_in_order(stage: Stage, fd: int) -> None:
     content = some(20_000_000)
-    parts = [b"--first\r\n", FileSpan(fd, 5, 100), b"--second\r\n", FileSpan(fd, 3_000_000, 2_000_000), b"--end\r\n"]
+    parts: list[bytes | FileSpan] = [
+        b"--first\r\n",
+        FileSpan(fd, 5, 100),
+        b"--second\r\n",
+        FileSpan(fd, 3_000_000, 2_000_000),
+        b"--end\r\n",
+    ]
     giver = Giver(parts)
     async with stage.serve(giver) as served:
         client = await served.connect()

@@ -50,7 +50,9 @@ def decode(parts: list[bytes]) -> tuple[bytes, bytes, State]:
 
 
 @given(encoded(), st.binary(max_size=50), CUTS)
-def test_a_body_is_decoded_and_what_follows_is_left_alone(body: tuple[bytes, bytes], next_: bytes, cuts: list[int]) -> None:
+def test_a_body_is_decoded_and_what_follows_is_left_alone(
+    body: tuple[bytes, bytes], next_: bytes, cuts: list[int]
+) -> None:
     content, spelled = body
     assert decode(pieces(spelled + next_, cuts)) == (content, next_, State.ENDED)
 

@@ -18,6 +18,7 @@ from tests.support.server import ROOT, STOP_S, Server
 
 BREAKING: Final = ROOT / "tests" / "faults" / "breaking.py"
 MIB: Final = 1024 * 1024
+DEATH_S: Final = 5.0
 
 
 class FaultyServer(Server):
@@ -43,7 +44,7 @@ class FaultyServer(Server):
 
     def died(self) -> None:
         """Wait until the ordered death; fail if the server is still there."""
-        status = self._ended(STOP_S)
+        status = self._ended(DEATH_S)
         assert status == -signal.SIGKILL, f"the server did not die at the step; its status is {status}\n{self.log()}"
         self._process = None
         self.order.unlink()

@@ -1,4 +1,4 @@
-"""A stage for the byte paths: our HTTP server on a loop of either kind, plain or TLS, and clients that are mere sockets.
+"""A stage for the byte paths: our HTTP server on either kind of loop, plain or TLS, and clients that are bare sockets.
 
 A client here sends exactly the bytes it is told, in exactly the pieces, so that every slicing can be told as a story.
 """
@@ -71,7 +71,7 @@ class Client:
         """Read the head of an answer."""
         text = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), PATIENCE_S)).decode()
         line, *rest = text.rstrip("\r\n").split("\r\n")
-        headers = dict((name.lower(), value) for name, _, value in (header.partition(": ") for header in rest))
+        headers = {name.lower(): value for name, _, value in (header.partition(": ") for header in rest)}
         return int(line.split(" ")[1]), headers
 
     async def answer(self, *, bodyless: bool = False) -> Answer:
@@ -252,11 +252,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key and its self-signed certificate in one file."""
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     key, leaf = path.with_name("key.pem"), path.with_name("leaf.pem")
-    subprocess.run(
-        [needs.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        + ["-keyout", str(key), "-out", str(leaf), "-days", "30", "-subj", "/CN=stage"],
-        check=True,
-        capture_output=True,
-    )
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(key), "-out", str(leaf)]
+    command = [needs.tool("openssl"), "req", "-x509", *made, "-days", "30", "-subj", "/CN=stage"]
+    subprocess.run(command, check=True, capture_output=True)
     path.write_bytes(key.read_bytes() + leaf.read_bytes())
     return path

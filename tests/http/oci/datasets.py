@@ -158,7 +158,7 @@ def non_distributable_layers(data: DataSet) -> None:
 
 
 def custom_fields(data: DataSet) -> None:
-    extra = {"org.example.extra": {"deep": [1, 2.5, None, "ü"]}}
+    extra: dict[str, Any] = {"org.example.extra": {"deep": [1, 2.5, None, "ü"]}}
     children = [data.image(**extra), data.image(**extra)]
     data.manifest(index([{**child, "org.example.extra": "x"} for child in children], **extra), "custom")
 

@@ -128,11 +128,16 @@ class Oci:
 class Serving(Oci):
     """A registry in this very process, whose rooms can be looked into."""
 
-    def __init__(self, host: str, port: int, rooms: Rooms, records: list[Record]) -> None:
+    def __init__(self, host: str, port: int, rooms: Rooms, server: HttpServer, records: list[Record]) -> None:
         super().__init__(host, port)
         self.rooms = rooms
+        self.server = server
         self.records = records
         """What the observers were told."""
+
+    def sent_bytes(self) -> int:
+        """How much the server has sent so far."""
+        return self.server.traffic.sent_bytes
 
     def blob_files(self) -> list[Path]:
         """The stored files of blobs."""
@@ -162,7 +167,7 @@ async def serving(data: Path, **settings: str) -> AsyncIterator[Serving]:
             )
             listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
             host, port = listening.sockets[0].getsockname()
-            oci = Serving(host, port, rooms, records)
+            oci = Serving(host, port, rooms, server, records)
             try:
                 yield oci
             finally:

@@ -62,8 +62,10 @@ async def test_a_manifest_comes_back_byte_for_byte_with_its_type(ready: Serving,
 
 @pytest.mark.parametrize(
     "accept",
-    [[], ["*/*"], ["application/*"], [IMAGE], [INDEX], [DOCKER_IMAGE, DOCKER_LIST], ["text/html"], ["garbage"]]
-    + [[f"{INDEX}, {IMAGE};q=0.5"]],
+    [
+        *([], ["*/*"], ["application/*"], [IMAGE], [INDEX], [DOCKER_IMAGE, DOCKER_LIST], ["text/html"], ["garbage"]),
+        [f"{INDEX}, {IMAGE};q=0.5"],
+    ],
 )
 async def test_accept_never_converts_and_never_refuses(ready: Serving, accept: list[str]) -> None:
     answer = await ready.manifest(REPOSITORY, "latest", [("Accept", line) for line in accept])
@@ -79,6 +81,21 @@ async def test_if_none_match_spares_a_manifest(ready: Serving, reference: str, c
     answer = await ready.manifest(REPOSITORY, reference, {"If-None-Match": condition})
     assert (answer.status, answer.body) == (status, CONTENT if status == 200 else b"")
     assert (answer.digest, answer.headers["ETag"]) == (DIGEST, f'"{DIGEST}"')
+
+
+@pytest.mark.parametrize("reference", ["latest", DIGEST])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_an_answer_from_memory_is_the_same_header_by_header(ready: Serving, method: str, reference: str) -> None:
+    await ready.manifest(REPOSITORY, reference)
+    short = await ready.manifest(REPOSITORY, reference, method=method)
+    usual = await ready.manifest(REPOSITORY, f"{reference}?any", method=method)  # a query goes the usual way
+    for answer in (short, usual):
+        assert answer.headers.pop("Date")
+        assert answer.headers.pop("X-Request-Id")
+    assert short == usual
+    assert [(record.path, record.status, record.sent_bytes, record.endpoint) for record in ready.records[-2:]] == [
+        (f"/v2/{REPOSITORY}/manifests/{reference}", 200, len(short.body), "manifest")
+    ] * 2
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -360,6 +377,14 @@ async def test_deleting_in_one_repository_leaves_the_others_alone(ready: Serving
     assert (await ready.delete(REPOSITORY, "manifests", DIGEST)).status == 202
     for reference in ("latest", DIGEST):
         assert (await ready.manifest("lab/other", reference)).body == CONTENT
+
+
+async def test_by_each_algorithm_a_manifest_is_one_of_its_own(ready: Serving) -> None:
+    other = digest_of(CONTENT, "sha512")
+    await ready.put_manifest(REPOSITORY, other, CONTENT, IMAGE, "?tag=long")
+    assert (await ready.delete(REPOSITORY, "manifests", other)).status == 202
+    assert (await ready.manifest(REPOSITORY, "long")).status == 404
+    assert (await ready.manifest(REPOSITORY, "latest")).digest == DIGEST
 
 
 async def test_a_deleted_manifest_may_be_pushed_again(ready: Serving) -> None:

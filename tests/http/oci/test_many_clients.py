@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from tests.http.oci.content import ALGORITHMS, EMPTY_CONFIG, IMAGE, artifact, digest_of, noise
-from tests.http.oci.serving import Serving
+from tests.http.oci.serving import Serving, until
 
 CLIENTS = 32
 REPOSITORY = "lab/crowded"
@@ -141,6 +141,25 @@ async def test_a_session_that_many_close_at_once_is_closed_once_and_all_succeed(
     answers = await asyncio.gather(*(oci.put(location, digest_of(content)) for _ in range(8)))
     assert [answer.status for answer in answers] == [201] * 8
     assert (await oci.blob(REPOSITORY, digest_of(content))).body == content
+
+
+async def test_a_pull_that_is_under_way_outlives_the_delete_of_its_blob(oci: Serving) -> None:
+    content = noise(24 << 20, "pulled")  # more than the sockets between us hold
+    digest = await oci.push(REPOSITORY, content)
+    target = f"/v2/{REPOSITORY}/blobs/{digest}"
+    slow, slow_part = await oci.connect(), await oci.connect()
+    await slow.send("GET", target)
+    await slow_part.send("GET", target, headers={"Range": "bytes=1-"})
+
+    async def under_way() -> bool:
+        await oci.ask("GET", "/v2/")
+        return oci.sent_bytes() > 100_000
+
+    await until(under_way)
+    assert (await oci.delete(REPOSITORY, "blobs", digest)).status == 202
+    assert not await oci.has(REPOSITORY, digest)
+    assert (await slow.answer()).body == content
+    assert (await slow_part.answer()).body == content[1:]
 
 
 async def test_requests_sent_ahead_are_answered_in_their_order(oci: Serving) -> None:

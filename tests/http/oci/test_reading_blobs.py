@@ -1,6 +1,7 @@
 """GET, HEAD and DELETE of blobs: headers, ranges, conditions (oci.md end-2, end-10, section 7)."""
 
 import re
+from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import HTTP
 
@@ -14,6 +15,11 @@ from tests.http.oci.serving import Serving
 REPOSITORY = "lab/tools"
 SMALL = noise(4000, "small")
 LARGE = noise(300_000, "large")
+BY_SOURCE = pytest.mark.parametrize(
+    "settings",
+    [{"small_blob_bytes": "64KiB"}, {"small_blob_bytes": "0"}, {"small_blob_bytes": "0", "storage_driver": "memory"}],
+    ids=["from-memory", "from-file", "streamed"],
+)
 BOTH = pytest.mark.parametrize("content", [SMALL, LARGE], ids=["from-memory", "from-file"])
 
 
@@ -67,11 +73,11 @@ async def test_bytes_are_never_compressed_on_their_way(oci: Serving, content: by
         ("bytes=9000-9100,1-2", 1, 3),
     ],
 )
-@pytest.mark.parametrize("small_blob_bytes", ["64KiB", "0"], ids=["from-memory", "from-file"])
+@BY_SOURCE
 async def test_one_range_is_answered_206(
-    serve: Serve, small_blob_bytes: str, asked: str, start: int, stop: int
+    serve: Serve, settings: dict[str, str], asked: str, start: int, stop: int
 ) -> None:
-    oci = await serve(small_blob_bytes=small_blob_bytes)
+    oci = await serve(**settings)
     digest = await oci.push(REPOSITORY, SMALL)
     answer = await oci.blob(REPOSITORY, digest, {"Range": asked})
     assert (answer.status, answer.body) == (206, SMALL[start:stop])
@@ -96,16 +102,19 @@ async def test_a_range_with_nothing_in_it_is_416(oci: Serving, content: bytes, a
 
 @pytest.mark.parametrize(
     "asked",
-    ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "items=0-5", "0-5", "bytes=1-2;3-4", "bytes=--5"]
-    + ["bytes=" + ",".join(["0-0"] * 65), "bytes=0-2999,1000-3999"],
+    [
+        *("", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "items=0-5", "0-5", "bytes=1-2;3-4", "bytes=--5"),
+        *("bytes=" + ",".join(["0-0"] * 65), "bytes=0-2999,1000-3999"),
+    ],
 )
 async def test_a_range_that_cannot_be_read_or_asks_too_much_is_ignored(oci: Serving, asked: str) -> None:
     digest = await oci.push(REPOSITORY, SMALL)
     is_whole(await oci.blob(REPOSITORY, digest, {"Range": asked}), SMALL)
 
 
-@BOTH
-async def test_several_ranges_come_as_parts(oci: Serving, content: bytes) -> None:
+@BY_SOURCE
+async def test_several_ranges_come_as_parts(serve: Serve, settings: dict[str, str]) -> None:
+    oci, content = await serve(**settings), SMALL
     digest = await oci.push(REPOSITORY, content)
     # As podman asks for the pieces of a zstd:chunked layer that it has not got.
     answer = await oci.blob(REPOSITORY, digest, {"Range": "bytes=0-99,1000-1000, 3000-3499"})
@@ -113,8 +122,8 @@ async def test_several_ranges_come_as_parts(oci: Serving, content: bytes) -> Non
     assert answer.headers.getall("Content-Range", []) == []
     assert re.fullmatch(r'multipart/byteranges; ?boundary="?[\w-]{1,70}"?', answer.headers["Content-Type"])
     raw = b"Content-Type: " + answer.headers["Content-Type"].encode() + b"\r\n\r\n" + answer.body
-    message = BytesParser(policy=HTTP).parsebytes(raw)
-    parts = [(part["Content-Range"], part.get_payload(decode=True)) for part in message.get_payload()]  # type: ignore[union-attr]
+    message = BytesParser(EmailMessage, policy=HTTP).parsebytes(raw)
+    parts = [(part["Content-Range"], part.get_content()) for part in message.iter_parts()]
     assert message.defects == []
     size = len(content)
     assert parts == [
@@ -202,6 +211,37 @@ async def test_what_is_no_digest_is_refused(oci: Serving, method: str, digest: s
     assert answer.status == 400
     if method != "HEAD":
         assert answer.code == "DIGEST_INVALID"
+
+
+@BY_SOURCE
+async def test_a_blob_is_whole_wherever_its_bytes_come_from(serve: Serve, settings: dict[str, str]) -> None:
+    oci = await serve(**settings)
+    for content in (b"", SMALL, LARGE):
+        digest = await oci.push(REPOSITORY, content)
+        for _ in range(3):
+            is_whole(await oci.blob(REPOSITORY, digest), content)
+
+
+@pytest.mark.parametrize("damaged", [b"", SMALL[:-1], SMALL + b"x"])
+async def test_a_blob_of_another_length_is_not_served_and_healed_by_a_push(oci: Serving, damaged: bytes) -> None:
+    digest = await oci.push(REPOSITORY, SMALL)
+    [path] = oci.blob_files()
+    path.write_bytes(damaged)
+    answer = await oci.blob(REPOSITORY, digest)
+    assert (answer.status, answer.code) == (404, "BLOB_UNKNOWN")
+    assert not await oci.has(REPOSITORY, digest)
+    await oci.push(REPOSITORY, SMALL)
+    is_whole(await oci.blob(REPOSITORY, digest), SMALL)
+    assert [path.read_bytes() for path in oci.blob_files()] == [SMALL]
+
+
+async def test_a_small_blob_with_other_bytes_is_not_served(oci: Serving) -> None:
+    digest = await oci.push(REPOSITORY, SMALL)
+    [path] = oci.blob_files()
+    path.write_bytes(noise(len(SMALL), "other"))
+    for asked in ({}, {"Range": "bytes=0-5"}):
+        answer = await oci.blob(REPOSITORY, digest, asked)
+        assert (answer.status, answer.code) == (404, "BLOB_UNKNOWN")
 
 
 async def test_unknown_query_parameters_change_nothing(oci: Serving) -> None:

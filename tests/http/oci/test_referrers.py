@@ -8,7 +8,6 @@ from tests.http.client import Answer
 from tests.http.oci.content import (
     ALGORITHMS,
     CONFIG,
-    EMPTY_CONFIG,
     IMAGE,
     INDEX,
     Json,
@@ -129,6 +128,14 @@ async def test_the_index_under_a_fallback_tag_adds_what_truly_refers_and_nothing
     assert (await ready.manifest(REPOSITORY, SUBJECT.replace(":", "-"))).body == index(entries)
 
 
+async def test_text_that_is_no_unicode_is_listed_as_it_was_written(ready: Serving) -> None:
+    # JSON can write half of a surrogate pair, which UTF-8 cannot hold.
+    odd = {"annotations": {"half": "\ud800", "whole": "\U0001f600 ü"}, "artifactType": "x\udfff"}
+    await put(ready, artifact("odd", subject=REFERENCE, **odd))
+    [entry] = await ready.referrers(REPOSITORY, SUBJECT)
+    assert {key: entry[key] for key in odd} == odd
+
+
 async def test_the_list_can_be_asked_for_by_head(ready: Serving) -> None:
     await put(ready, artifact("refers", subject=REFERENCE))
     whole = await ready.ask("GET", f"/v2/{REPOSITORY}/referrers/{SUBJECT}")
@@ -136,12 +143,12 @@ async def test_the_list_can_be_asked_for_by_head(ready: Serving) -> None:
     assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(whole.body)))
 
 
-async def test_more_than_clients_can_read_at_once_comes_in_pages(ready: Serving) -> None:
-    """Also when the last entry of a page is deleted before the next is asked for."""
-    kind, filler = "application/big+json", {"filler": "A" * 1_500_000}
+@pytest.mark.parametrize("deleting", [False, True], ids=["kept", "last-of-each-page-deleted"])
+async def test_more_than_clients_can_read_at_once_comes_in_pages(ready: Serving, deleting: bool) -> None:
+    more: Json = {"subject": REFERENCE, "artifactType": "application/big+json"}
+    filler = {"filler": "A" * 1_500_000}
     entries = [
-        await put(ready, artifact(number, subject=REFERENCE, artifactType=kind, annotations={"n": str(number), **filler}))
-        for number in range(5)
+        await put(ready, artifact(number, **more, annotations=filler | {"n": str(number)})) for number in range(5)
     ]
     await put(ready, artifact("other", subject=REFERENCE))
     wanted = sorted(str(entry["digest"]) for entry in entries)
@@ -152,7 +159,8 @@ async def test_more_than_clients_can_read_at_once_comes_in_pages(ready: Serving)
         assert len(answer.body) <= 4 << 20
         assert answer.headers["OCI-Filters-Applied"] == "artifactType"
         found += [entry["digest"] for entry in is_index(answer)]
-        await ready.delete(REPOSITORY, "manifests", found[-1])
+        if deleting:
+            assert (await ready.delete(REPOSITORY, "manifests", found[-1])).status == 202
         link = LINK.fullmatch(answer.headers.get("Link", ""))
         target = link.group(1) if link else None
     assert found == wanted

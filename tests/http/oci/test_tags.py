@@ -55,6 +55,16 @@ async def test_the_pages_together_are_all_tags_in_order(tagged: Serving, size: i
     assert found == TAGS
 
 
+@pytest.mark.parametrize("query", ["", "?n=4", "?n=1000"])
+async def test_nobody_gets_more_than_one_page_holds(
+    tagged: Serving, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    monkeypatch.setattr("handlers.params.MAX_PAGE", 3)
+    answer = await tagged.tags(REPOSITORY, query)
+    assert answer.json()["tags"] == TAGS[:3]
+    assert following(answer) == f"/v2/{REPOSITORY}/tags/list?n=3&last={TAGS[2]}"
+
+
 async def test_the_link_says_the_size_of_the_page_again(tagged: Serving) -> None:
     assert following(await tagged.tags(REPOSITORY, "?n=3")) == f"/v2/{REPOSITORY}/tags/list?n=3&last={TAGS[2]}"
 

@@ -88,6 +88,13 @@ async def test_a_put_beside_another_syncs_only_what_is_new(base: Path) -> None:
     ]
 
 
+async def test_what_it_remembers_of_folders_does_not_grow_with_what_is_stored(base: Path) -> None:
+    files = backend(base)
+    for number in range(20):
+        await files.put(f"docker/ab/{number}/data", spooled(base))
+    assert files._settled == {base / "root", base / "root" / "docker", base / "root" / "docker" / "ab"}
+
+
 async def test_a_put_from_another_file_system_syncs_the_copy_before_it_gets_its_name(base: Path) -> None:
     steps = Steps(base, crosses=True)
     await backend(base, steps).put(KEY, spooled(base))

@@ -354,7 +354,7 @@ async def test_stopping_leaves_every_upload_resumable(tmp_path):
         request = asyncio.create_task(h.sessions.append(REPOSITORY, session.id, body, at(0)))
         await body.paused.wait()
         h.sessions.stop()
-        with pytest.raises(TakenOver):
+        with pytest.raises(Stopping):
             await request
         with pytest.raises(Stopping):
             await h.sessions.open(REPOSITORY)

@@ -209,7 +209,9 @@ async def test_when_sqlite_gives_up_the_transaction_below_an_operation_nothing_o
 ) -> None:
     def lose_everything(tx: Transaction) -> None:
         tx.execute("ROLLBACK")  # as SQLite does by itself on some errors
-        raise sqlite3.OperationalError("disk I/O error")
+        full = sqlite3.OperationalError("database or disk is full")
+        full.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise full
 
     gate = Gate()
     with before_commit(monkeypatch, gate):
@@ -223,7 +225,7 @@ async def test_when_sqlite_gives_up_the_transaction_below_an_operation_nothing_o
         await asyncio.sleep(0)
         gate.let_one_pass()
         results = await asyncio.gather(first, *tasks, return_exceptions=True)
-    assert [type(result) for result in results] == [str, StorageFailed, StorageFailed, StorageFailed]
+    assert [type(result) for result in results] == [str, StorageFull, StorageFull, StorageFull]
     assert [await opened.catalog.read(value_of, key) for key in ("first", "before", "behind")] == ["1", None, None]
     assert await opened.catalog.run(set_to, "before", "2") == "2"
 

@@ -57,6 +57,13 @@ def test_a_new_catalog_has_the_newest_schema_and_is_private_to_nobody_else(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == [CATALOG_NAME]
 
 
+def test_the_name_of_a_new_catalog_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[Path, bool]] = []
+    monkeypatch.setattr("store.catalog.sync_folder", lambda at: synced.append((at, (at / CATALOG_NAME).exists())))
+    opened(tmp_path).close()
+    assert synced == [(tmp_path, True)]
+
+
 @pytest.mark.parametrize(("durable", "expected"), [(True, 2), (False, 1)])
 async def test_durability_is_full_unless_it_is_relaxed(tmp_path: Path, durable: bool, expected: int) -> None:
     catalog = Catalog(tmp_path, StillClock(), durable=durable)
