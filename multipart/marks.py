@@ -39,7 +39,7 @@ def read(path: Path) -> Iterator[tuple[int, bytes]]:
 def last(path: Path) -> tuple[int, bytes] | None:
     """The last mark, if there is one: how much the spool file held at some time, and the SHA-256 of that."""
     found = None
-    for found in read(path):
+    for found in read(path):  # noqa: B007 - the last one is what is wanted
         pass
     return found
 
