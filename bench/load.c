@@ -449,16 +449,14 @@ static int simple(struct conn *c, struct op *op, double since)
     return 0;
 }
 
-/* With --every-ms: waits for the next beat. A beat that came due while the last answer was outstanding counts from
- * then, so a stall of the server is seen by all it delayed; a late wake-up of this thread is not the server's. */
+/* With --every-ms: waits for the next beat; beats that came due while the last answer was outstanding are left out, or
+ * one connection could never catch up with a server that answers more slowly than it is asked. */
 static double beat(double *due)
 {
     double now = now_s();
     if (every_s == 0)
         return now;
-    *due += every_s;
-    if (now >= *due)
-        return *due;
+    *due = now > *due + every_s ? now : *due + every_s;
     sleep_s(*due - now);
     return now_s();
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from model.digests import Digest
-from model.errors import RegistryError, StorageFailed, StorageFull
+from model.errors import RegistryError, StorageFailed, StorageFull, TooLarge
 from model.units import MIB
 from multipart import filesystem, marks
 from multipart.hashing import ALWAYS, RunningDigests
@@ -34,6 +34,8 @@ def storage_error(error: OSError, doing: str) -> RegistryError:
     """What an OSError of the disk means to a caller; the message names no path of the server."""
     if error.errno in _FULL:
         return StorageFull(f"no room left on the disk while {doing}")
+    if error.errno == errno.EFBIG:
+        return TooLarge("the upload is larger than a file can be here")
     return StorageFailed(f"the disk failed while {doing}: {error.strerror or type(error).__name__}")
 
 

@@ -48,6 +48,7 @@ class Blobs:
         self._small_bytes = small_blob_bytes
         self._sizes: Shelf[int] = Shelf(hot, Kind.BLOB)
         self._contents: Shelf[bytes] = Shelf(hot, Kind.CONTENT)
+        self._damaged: set[Digest] = set()  # found so when read; the next commit of the content replaces the bytes
         self._turns: dict[Digest, tuple[asyncio.Lock, int]] = {}
         self._committing: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
@@ -65,8 +66,11 @@ class Blobs:
         pushes it again and thereby heals it (distribution would report it as present, oci.md 4.1).
 
         Raises:
-            BlobUnknown: the repository has it not, or the stored bytes are missing or of another length.
+            BlobUnknown: the repository has it not, or the stored bytes are missing, of another length, or were found
+                damaged when they were last read.
         """
+        if digest in self._damaged:
+            raise _not_whole(digest)
         known = self._sizes.get(repository, str(digest))
         if known is not None:
             return known
@@ -192,6 +196,7 @@ class Blobs:
             stored = await self._is_stored(digest, source, size_bytes)
             if not stored:
                 await self._backend.put(blob_key(digest), source)
+                self._damaged.discard(digest)
             await self._catalog.run(rows.record, repository, digest, size_bytes, upload_id, self._clock.now_s())
         if stored:
             await in_thread(self._pool, partial(source.unlink, missing_ok=True))
@@ -206,7 +211,7 @@ class Blobs:
 
         Without `source`, the backend's word is enough: an earlier commit of it stored them and failed afterwards.
         """
-        if await self._stored_bytes(digest) != size_bytes:
+        if digest in self._damaged or await self._stored_bytes(digest) != size_bytes:
             return False
         if await self._catalog.read(rows.stored_bytes, digest) == size_bytes:
             return True
@@ -245,7 +250,7 @@ class Blobs:
             return
         found = "missing" if stored_bytes is None else f"{stored_bytes} bytes long"
         _log.error("blob %s should have %d bytes, but its file is %s: push it again", digest, size_bytes, found)
-        raise BlobUnknown("the stored blob is not whole; push it again", digest=str(digest))
+        raise _not_whole(digest)
 
     async def _open(self, digest: Digest, size_bytes: int) -> SmallBlob | LocalBlob | StreamedBlob:
         """The stored bytes; BlobUnknown when they are missing, of another length, or (small ones) of another hash."""
@@ -280,9 +285,15 @@ class Blobs:
     def _proven(self, digest: Digest, size_bytes: int, content: bytes) -> SmallBlob:
         self._check_length(digest, size_bytes, len(content))
         if Digest.of(content, digest.algorithm) != digest:
-            _log.error("blob %s is damaged: its stored bytes have another digest", digest)
-            raise BlobUnknown("the stored blob is not whole; push it again", digest=str(digest))
+            _log.error("blob %s is damaged: its stored bytes have another digest: push it again", digest)
+            self._damaged.add(digest)
+            raise _not_whole(digest)
+        self._damaged.discard(digest)
         return SmallBlob(content)
+
+
+def _not_whole(digest: Digest) -> BlobUnknown:
+    return BlobUnknown("the stored blob is not whole; push it again", digest=str(digest))
 
 
 def _write_all(file: io.FileIO, piece: bytes) -> None:

@@ -88,7 +88,7 @@ class Client:
             connection.close()
 
     def begin_body(self, method: str, target: str, length: int | None, first: bytes) -> socket.socket:
-        """A request whose body of `length` bytes (None: chunked) has begun with `first`; the caller goes on or leaves."""
+        """A request whose body of `length` bytes (None: chunked) has begun with `first`; the caller goes on."""
         framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
         made = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
         made.sendall(f"{method} {target} HTTP/1.1\r\nHost: registry\r\n{framing}\r\n\r\n".encode() + first)

@@ -63,7 +63,7 @@ class Worker:
                 self.lost += 1
                 return
 
-    # -- what it does; each widens what is possible before the request and narrows it after the answer -------------------
+    # -- what it does; each widens what is possible before the request and narrows it after the answer -----------------
 
     def bytes_of(self, least: int, most: int) -> bytes:
         return noise(self.random.random(), self.random.randrange(least, most))
@@ -184,7 +184,7 @@ class Worker:
         answer.expect(*statuses)
         self.acknowledged += 1
 
-    # -- what it finds after a crash --------------------------------------------------------------------------------------
+    # -- what it finds after a crash -----------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Everything is in one of the states that are possible; from here on that one is known."""

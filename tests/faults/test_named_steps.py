@@ -6,7 +6,6 @@ Also here: a disk call that fails once. The answer is a clear 503, the session i
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -30,7 +29,12 @@ STORE_STEPS = (
 OPEN_STEPS = (("spool open", "before"), ("spool open", "after"))
 WRITE_STEPS = (("disk write", "before"), ("disk write", "after"), ("spool mark", "before"), ("spool mark", "after"))
 REST_STEPS = (("spool rest", "before"), ("spool rest", "after"))
-REWIND_STEPS = (("spool rewind", "before"), ("marks rewind", "before"), ("spool rewind", "after"), ("disk write", "after"))
+REWIND_STEPS = (
+    ("spool rewind", "before"),
+    ("marks rewind", "before"),
+    ("spool rewind", "after"),
+    ("disk write", "after"),
+)
 
 DEATHS = [
     *((s.OnePut, *step) for step in (*OPEN_STEPS, *WRITE_STEPS, *STORE_STEPS)),
@@ -51,7 +55,11 @@ DEATHS = [
     *((s.Mounting, *step) for step in COMMIT_STEPS),
 ]
 ERRORS = [
-    *((s.OnePut, step, code) for step in ("reserve", "disk write", "file sync", "rename") for code in ("EIO", "ENOSPC")),
+    *(
+        (s.OnePut, step, code)
+        for step in ("reserve", "disk write", "file sync", "rename")
+        for code in ("EIO", "ENOSPC")
+    ),
     *((s.OnePut, step, "EIO") for step in ("spool mark", "folder made", "folder sync", "name sync", "commit")),
     *((s.SecondChunk, step, "EIO") for step in ("disk write", "spool mark")),
     *((s.Closing, step, "EIO") for step in ("file sync", "rename", "name sync", "commit")),

@@ -26,7 +26,7 @@ from tests.faults.load import Worker
 from tests.support.faulty import MIB, check_in_order, make_image, mounted
 from tests.support.server import Server
 
-IMAGE_BYTES = 160 * MIB
+IMAGE_BYTES = 128 * MIB
 OPTIONS = "loop,data=writeback,commit=300"
 SEED = 11
 T = TypeVar("T")
@@ -40,8 +40,12 @@ class Machine:
         self.server = server
         self.client = Client(server.port)
 
-    def copy_disk(self, known: Callable[[], T] = lambda: None) -> T:  # type: ignore[assignment]  # T is None then
-        """Take down what the disk holds now; what `known` tells while the server stands still."""
+    def copy_disk(self) -> None:
+        """Take down what the disk holds now."""
+        self.copy_disk_and(lambda: None)
+
+    def copy_disk_and(self, known: Callable[[], T]) -> T:
+        """Take down what the disk holds now; returns what `known` tells while the server stands still."""
         os.kill(self.server.pid, signal.SIGSTOP)
         try:
             answer = known()
@@ -53,10 +57,9 @@ class Machine:
     @contextmanager
     def after_the_cut(self) -> Iterator[Client]:
         """A server on the copy."""
-        with mounted(self.folder / "copy.img", self.folder / "copy") as disk:
-            with Server(disk / "data") as again:
-                yield Client(again.port)
-                check_in_order(again.data)
+        with mounted(self.folder / "copy.img", self.folder / "copy") as disk, Server(disk / "data") as again:
+            yield Client(again.port)
+            check_in_order(again.data)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.mark.parametrize(
     "kind",
-    [s.OnePut, s.Closing, s.OnePost, s.OtherRepositoryHasIt, s.FirstManifest, s.MovingTag, s.Mounting, s.DeletingTag],
+    [s.OnePut, s.Closing, s.OtherRepositoryHasIt, s.MovingTag, s.Mounting, s.DeletingTag],
 )
 def test_what_was_answered_with_success_is_there_after_the_cut(machine: Machine, kind: type[s.Scenario]) -> None:
     scenario = kind(machine.client, f"cut-{kind.__name__.lower()}")
@@ -96,7 +99,7 @@ def test_a_large_blob_answered_with_201_is_there_after_the_cut(machine: Machine)
     machine.client.request("DELETE", f"/v2/cut/large/blobs/{digest(content)}").expect(202)
 
 
-@pytest.mark.parametrize("sent_bytes", [300_000, 5 * MIB, 9 * MIB, 17 * MIB])
+@pytest.mark.parametrize("sent_bytes", [300_000, 9 * MIB, 17 * MIB])
 def test_a_cut_in_the_middle_of_an_upload_offers_only_what_the_disk_has_byte_for_byte(
     machine: Machine, sent_bytes: int
 ) -> None:
@@ -125,7 +128,7 @@ def test_at_random_moments_of_a_mixed_load_a_cut_loses_nothing_that_was_acknowle
         try:
             for _ in range(5):
                 until.wait(chance.uniform(0.1, 0.6))  # the moment is the random part; nothing is waited for
-                then = machine.copy_disk(lambda: known_to(workers))
+                then = machine.copy_disk_and(lambda: known_to(workers))
                 with machine.after_the_cut() as client:
                     for worker in then:
                         worker.client = client

@@ -143,7 +143,9 @@ def with_an_image(data: Path) -> bytes:
 
 
 def everything(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"}
+    return {
+        str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "lock"
+    }
 
 
 def test_a_catalog_of_a_later_version_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

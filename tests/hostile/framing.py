@@ -42,7 +42,10 @@ _LENGTHS = {
     "vertical tab": b"\x0b5",
 }
 LENGTHS = [
-    *(Raw(f"Content-Length, {what}", patch(b"Content-Length: " + text, b"hello" + BEHIND), (400,)) for what, text in _LENGTHS.items()),
+    *(
+        Raw(f"Content-Length, {what}", patch(b"Content-Length: " + text, b"hello" + BEHIND), (400,))
+        for what, text in _LENGTHS.items()
+    ),
     Raw("two equal lengths", patch(b"Content-Length: 5\r\nContent-Length: 5", b"hello" + BEHIND), (400,)),
     Raw("two lengths", patch(b"Content-Length: 5\r\nContent-Length: 50", b"hello" + BEHIND), (400,)),
     Raw("two lengths of two spellings", patch(b"Content-Length: 5\r\ncontent-length: 6", b"hello" + BEHIND), (400,)),
@@ -66,10 +69,17 @@ _CODINGS = {
 }
 _WHOLE = b"5\r\nhello\r\n0\r\n\r\n"
 CODINGS = [
-    *(Raw(f"Transfer-Encoding, {what}", patch(b"Transfer-Encoding: " + text, _WHOLE + BEHIND), (400,)) for what, text in _CODINGS.items()),
+    *(
+        Raw(f"Transfer-Encoding, {what}", patch(b"Transfer-Encoding: " + text, _WHOLE + BEHIND), (400,))
+        for what, text in _CODINGS.items()
+    ),
     Raw("chunked and a length", patch(b"Content-Length: 5\r\nTransfer-Encoding: chunked", _WHOLE + BEHIND), (400,)),
     Raw("a length, chunked behind", patch(b"Transfer-Encoding: chunked\r\nContent-Length: 4", _WHOLE + BEHIND), (400,)),
-    Raw("chunked and no length at all", patch(b"Content-Length: 0\r\nTransfer-Encoding: chunked", _WHOLE + BEHIND), (400,)),
+    Raw(
+        "chunked and no length at all",
+        patch(b"Content-Length: 0\r\nTransfer-Encoding: chunked", _WHOLE + BEHIND),
+        (400,),
+    ),
     Raw("two codings", patch(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", _WHOLE + BEHIND), (400,)),
     Raw("a space before the colon", patch(b"Transfer-Encoding : chunked", _WHOLE + BEHIND), (400,)),
     Raw("a tab before the colon", patch(b"Content-Length\t: 5", b"hello" + BEHIND), (400,)),
@@ -77,7 +87,11 @@ CODINGS = [
     Raw("a folded length", patch(b"Content-Length: 5\r\n 0", b"hello" + BEHIND), (400,)),
     Raw("hidden behind a bare line end", patch(b"X-A: b\nTransfer-Encoding: chunked", _WHOLE + BEHIND), (400,)),
     Raw("hidden behind a bare return", patch(b"X-A: b\rTransfer-Encoding: chunked", _WHOLE + BEHIND), (400,)),
-    Raw("chunked in HTTP/1.0", b"PATCH {upload} HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + _WHOLE + BEHIND, (400,)),
+    Raw(
+        "chunked in HTTP/1.0",
+        b"PATCH {upload} HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + _WHOLE + BEHIND,
+        (400,),
+    ),
 ]
 
 _SIZES = {
@@ -136,14 +150,24 @@ def line(text: bytes) -> bytes:
 LINES = [
     *(
         Raw(f"version {version.decode('latin-1')}", line(b"GET /v2/ " + version) + BEHIND, (400, 505))
-        for version in (b"HTTP/0.9", b"HTTP/2.0", b"HTTP/3", b"HTTP/11", b"HTTP/1.", b"HTTP/1.10", b"HTTP/1,1", b"HTTP/1.1 x")
-        + (b"http/1.1", b"HTTPS/1.1", b"HTP/1.1", b"RTSP/1.0", b"ICE/1.0", b"HTTP/-1.1", b"HTTP/1.\xb9", b"/1.1")
+        for version in (
+            b"HTTP/0.9",
+            b"HTTP/2.0",
+            b"HTTP/3",
+            b"HTTP/11",
+            b"HTTP/1.",
+            b"HTTP/1.10",
+            b"HTTP/1,1",
+            b"HTTP/1.1 x",
+        )
+        + (b"http/1.1", b"HTTPS/1.1", b"HTP/1.1", b"ICE/1.0", b"HTTP/-1.1", b"HTTP/1.\xb9", b"/1.1")
     ),
     Raw("no version", b"GET /v2/\r\n\r\n", (400, 505)),
     Raw("no target", line(b"GET HTTP/1.1"), (400,)),
     Raw("no method", line(b"/v2/ HTTP/1.1"), (400,)),
     Raw("a method alone", line(b"GET"), (400,)),
-    Raw("two spaces", line(b"GET  /v2/ HTTP/1.1"), (400,)),
+    Raw("two spaces", line(b"GET  /v2/no/such/tags/list HTTP/1.1"), (400, 404)),
+    Raw("RTSP", line(b"GET /v2/no/such/tags/list RTSP/1.0"), (400, 404)),
     Raw("tabs", line(b"GET\t/v2/\tHTTP/1.1"), (400,)),
     Raw("a space in the target", line(b"GET /v2/ x HTTP/1.1"), (400,)),
     Raw("a NUL in the target", line(b"GET /v2/\0 HTTP/1.1"), (400,)),
@@ -192,10 +216,26 @@ TRUNCATED = [
     Raw("half a chunk's size", chunked(b"6"), (0, 400)),
     Raw("no last chunk", chunked(b"5\r\nhello\r\n"), (0, 400)),
     Raw("half a last chunk", chunked(b"5\r\nhello\r\n0\r\n"), (0, 400)),
-    Raw("half a manifest", b"PUT /v2/lab/tools/manifests/half HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{", (0, 400)),
-    Raw("half a chunked manifest", b"PUT /v2/lab/tools/manifests/half HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", (0, 400)),
-    Raw("half a body with everything", b"POST /v2/lab/tools/blobs/uploads/?digest={absent} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nx", (0, 400)),
-    Raw("half a closing body", b"PUT {upload}?digest={absent} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nx", (0, 400)),
+    Raw(
+        "half a manifest",
+        b"PUT /v2/lab/tools/manifests/half HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\n{",
+        (0, 400),
+    ),
+    Raw(
+        "half a chunked manifest",
+        b"PUT /v2/lab/tools/manifests/half HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{",
+        (0, 400),
+    ),
+    Raw(
+        "half a body with everything",
+        b"POST /v2/lab/tools/blobs/uploads/?digest={absent} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nx",
+        (0, 400),
+    ),
+    Raw(
+        "half a closing body",
+        b"PUT {upload}?digest={absent} HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nx",
+        (0, 400),
+    ),
 ]
 
 ROWS = [*LENGTHS, *CODINGS, *CHUNKS, *GOOD, *LINES]

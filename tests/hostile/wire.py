@@ -82,7 +82,7 @@ def check_reply(reply: Reply, method: str, code: str = "") -> None:
     assert reply.headers["Docker-Distribution-Api-Version"] == "registry/2.0"
     assert REQUEST_ID.fullmatch(reply.headers["X-Request-Id"])
     assert reply.headers["X-Injected"] is None
-    assert all(len(reply.headers.get_all(name)) == 1 for name in ("Content-Type", "X-Request-Id") if name in reply.headers)
+    assert all(len(reply.headers.get_all(name) or [""]) == 1 for name in ("Content-Type", "X-Request-Id"))
     assert "aiohttp" not in reply.headers.get("Server", "")
     if reply.status < 400:
         return
@@ -99,5 +99,5 @@ def check_reply(reply: Reply, method: str, code: str = "") -> None:
     if reply.status == 416 and "BLOB_UPLOAD_INVALID" in code:
         assert reply.headers["Location"]
         assert reply.headers["Range"] == "0--1"
-    if reply.status == 405:
+    if reply.status == 405 and method != "CONNECT":
         assert reply.headers["Allow"]

@@ -193,7 +193,11 @@ def name_rows() -> list[Row]:
             body = _BODY if method in ("PUT", "PATCH") else b""
             if "#" in target or ("from=" in target and ("&" in name or ";" in name)):
                 continue
-            rows.append(Row(f"name, {what}, {method} {target.split('/')[-2][:9]}", method, target, 400, "NAME_INVALID", (), body))
+            rows.append(
+                Row(
+                    f"name, {what}, {method} {target.split('/')[-2][:9]}", method, target, 400, "NAME_INVALID", (), body
+                )
+            )
     return rows
 
 
@@ -205,7 +209,11 @@ def tag_rows() -> list[Row]:
             body = _BODY if method == "PUT" else b""
             rows.append(Row(f"tag, {what}, {method}", method, f"/v2/lab/tools/manifests/{tag}", 400, "", (), body))
         asked = tag.replace("+", "%2b")
-        rows.append(Row(f"tag parameter, {what}", "PUT", f"/v2/lab/tools/manifests/{{manifest}}?tag={asked}", 400, "", (), _BODY))
+        rows.append(
+            Row(
+                f"tag parameter, {what}", "PUT", f"/v2/lab/tools/manifests/{{manifest}}?tag={asked}", 400, "", (), _BODY
+            )
+        )
     return rows
 
 
@@ -229,7 +237,8 @@ def digest_rows() -> list[Row]:
         for method, target in where:
             body = _BODY if method == "PUT" or "?digest" in target else b""
             word = target.rstrip("/").split("/")[-2 if "?" not in target else -1][:16]
-            rows.append(Row(f"digest, {what}, {method} {word}", method, target, 400, "DIGEST_INVALID", (), body))
+            code = "" if what == "not UTF-8" else "DIGEST_INVALID"  # as a path it is no path at all
+            rows.append(Row(f"digest, {what}, {method} {word}", method, target, 400, code, (), body))
     return rows
 
 

@@ -85,7 +85,7 @@ async def test_a_body_that_stalls_is_given_up_with_what_arrived(
     stage: Stage, head: bytes, framing: bytes, size: int
 ) -> None:
     keeper = Keeper()
-    async with stage.serve(keeper, stall_timeout_s=0.2, discard_s=0.2) as served:
+    async with stage.serve(keeper, stall_timeout_s=0.2, discard_s=0.05) as served:
         client = await served.connect()
         await client.send(head + framing + some(size))
         answer = await client.answer()
@@ -121,7 +121,7 @@ async def test_a_body_that_is_stopped_ends_at_once_with_all_that_arrived(
         bodies.append(body_of(request))
         return await keeper(request)
 
-    async with stage.serve(handler, discard_s=0.2) as served:
+    async with stage.serve(handler, discard_s=0.05) as served:
         client = await served.connect()
         await client.send(head + framing + some(size))
         await until(lambda: served.server.traffic.received_bytes == len(head + framing) + size)
@@ -173,7 +173,7 @@ async def test_a_pour_that_is_cancelled_returns_when_the_sink_is_left_alone(stag
         seen.append(sink.writes == written)
         return web.json_response({}, status=500)
 
-    async with stage.serve(handler, discard_s=0.2) as served:
+    async with stage.serve(handler, discard_s=0.05) as served:
         client = await served.connect()
         await client.send(put(10_000_000), some(2_500_000))
         assert (await client.answer()).status == 500
@@ -208,7 +208,7 @@ async def test_what_a_sink_raises_is_raised_by_pour_and_the_client_sees_the_answ
             await body_of(request).pour(sink)
         return web.json_response({}, status=507)
 
-    async with stage.serve(handler, discard_s=1) as served:
+    async with stage.serve(handler, discard_s=0.3) as served:
         client = await served.connect()
         await client.send(head + (chunked(some(6 * MIB)) if head == PATCH else some(6 * MIB)))
         answer = await client.answer()
@@ -223,7 +223,7 @@ async def test_what_a_sink_raises_is_raised_by_pour_and_the_client_sees_the_answ
 @story
 async def test_a_body_above_its_limit_is_cut_exactly_there(stage: Stage, head: bytes, limit: int) -> None:
     keeper = Keeper(limit_bytes=limit)
-    async with stage.serve(keeper, discard_s=1) as served:
+    async with stage.serve(keeper, discard_s=0.3) as served:
         client = await served.connect()
         await client.send(head + (chunked(some(3_000_000)) if head == PATCH else some(3_000_000)))
         assert (await client.answer()).json["ending"] == "TOO_LONG"
@@ -246,7 +246,7 @@ async def test_a_body_of_exactly_its_limit_is_whole(stage: Stage) -> None:
 @story
 async def test_broken_chunks_end_the_body_and_the_connection(stage: Stage, broken: bytes) -> None:
     keeper = Keeper()
-    async with stage.serve(keeper, discard_s=0.2) as served:
+    async with stage.serve(keeper, discard_s=0.05) as served:
         client = await served.connect()
         answer = await client.ask(PATCH + b"3\r\nabc\r\n" + broken + GET)
         assert (answer.json["ending"], answer.headers["connection"]) == ("MALFORMED", "close")
@@ -261,7 +261,7 @@ async def test_a_stop_before_the_pour_keeps_everything_out(stage: Stage) -> None
         body.stop()
         return poured_json(await body.pour(Gathered()))
 
-    async with stage.serve(handler, discard_s=0.2) as served:
+    async with stage.serve(handler, discard_s=0.05) as served:
         client = await served.connect()
         assert (await client.ask(put(3) + b"abc")).json == {"received": 0, "ending": "STOPPED"}
 

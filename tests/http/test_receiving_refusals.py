@@ -1,4 +1,4 @@
-"""What is not well-formed HTTP/1.1, or can be read in two ways, is refused in our own shape, and the connection ends."""
+"""What is not well-formed HTTP/1.1, or can be read in two ways, is refused in our shape, and the connection ends."""
 
 import asyncio
 
@@ -195,7 +195,7 @@ async def test_a_small_body_is_read_whole(stage: Stage) -> None:
 
 @story
 async def test_a_body_above_the_limit_is_not_read_whole(stage: Stage) -> None:
-    async with stage.serve(small, discard_s=0.2) as served:
+    async with stage.serve(small, discard_s=0.05) as served:
         client = await served.connect()
         assert (await client.ask(put(100 * KIB + 1) + some(100 * KIB + 1))).status == 413
         assert (await client.ask(PATCH + chunked(some(99 * KIB), some(KIB + 1)))).status == 413
@@ -204,7 +204,7 @@ async def test_a_body_above_the_limit_is_not_read_whole(stage: Stage) -> None:
 
 @story
 async def test_a_small_body_that_breaks_off_or_is_malformed_is_an_error_of_the_client(stage: Stage) -> None:
-    async with stage.serve(small, discard_s=0.2, stall_timeout_s=0.2) as served:
+    async with stage.serve(small, discard_s=0.05, stall_timeout_s=0.2) as served:
         client = await served.connect()
         assert "malformed" in (await client.ask(PATCH + b"zz\r\n")).json
         client = await served.connect()

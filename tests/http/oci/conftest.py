@@ -1,7 +1,8 @@
 """The servers that the tests of the OCI face ask."""
 
+import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -10,8 +11,28 @@ import pytest
 from model.clock import SystemClock
 from store.catalog import Catalog
 from tests.http.oci.serving import Serving, serving
+from tests.support import needs
 
 Serve = Callable[..., Awaitable[Serving]]
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+ON_EACH_LOOP = ("test_many_clients", "test_upload_interruptions")
+"""Who vanishes, hangs and crowds meets the event loop itself; these run on both that we support."""
+
+
+def uvloop() -> asyncio.AbstractEventLoop:
+    """A loop of the extra `fast`."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        needs.missing("needs uvloop, which is not installed")
+    return new_event_loop()
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """The loops that a test runs on."""
+    loops: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
+    return loops | ({"uvloop": uvloop} if item.path.stem in ON_EACH_LOOP else {})
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from tests.http.client import BODYLESS, PATIENCE_S, Answer, Body, Connection, He
 from tests.http.oci.content import digest_of
 
 CODE = re.compile(r"[A-Z][A-Z0-9_]*")
+NEXT = re.compile(r'<(/v2/[^>]+)>; rel="next"')
 
 
 class Oci:
@@ -179,6 +180,15 @@ async def serving(data: Path, **settings: str) -> AsyncIterator[Serving]:
 def closing(location: str, digest: str) -> str:
     """The Location with the digest that closes the session; an opaque URL, which may have a query (C08)."""
     return f"{location}{'&' if '?' in location else '?'}digest={digest}"
+
+
+def following(answer: Answer) -> str | None:
+    """The URL of the next page, if the answer says that there is one."""
+    if "Link" not in answer.headers:
+        return None
+    found = NEXT.fullmatch(answer.headers["Link"])
+    assert found is not None
+    return found.group(1)
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:

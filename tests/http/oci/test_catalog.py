@@ -3,8 +3,7 @@
 import pytest
 
 from tests.http.oci.content import IMAGE, artifact, digest_of
-from tests.http.oci.serving import Serving
-from tests.http.oci.test_tags import following
+from tests.http.oci.serving import Serving, following
 
 NAMES = sorted(["a", "b", "a/b", "a-b", "a.b", "a0", "library/x", "z/y/x/w", "zz"])
 CONTENT = artifact("catalog")

@@ -235,13 +235,19 @@ async def test_a_blob_of_another_length_is_not_served_and_healed_by_a_push(oci: 
     assert [path.read_bytes() for path in oci.blob_files()] == [SMALL]
 
 
-async def test_a_small_blob_with_other_bytes_is_not_served(oci: Serving) -> None:
+async def test_a_small_blob_with_other_bytes_is_not_served_and_healed_by_a_push(oci: Serving) -> None:
     digest = await oci.push(REPOSITORY, SMALL)
     [path] = oci.blob_files()
     path.write_bytes(noise(len(SMALL), "other"))
     for asked in ({}, {"Range": "bytes=0-5"}):
         answer = await oci.blob(REPOSITORY, digest, asked)
         assert (answer.status, answer.code) == (404, "BLOB_UNKNOWN")
+    assert not await oci.has(REPOSITORY, digest), "or the client would not push it again"
+    assert (await oci.begin("lab/other", f"?mount={digest}&from={REPOSITORY}")).status == 202
+    await oci.push(REPOSITORY, SMALL)
+    is_whole(await oci.blob(REPOSITORY, digest), SMALL)
+    assert await oci.has(REPOSITORY, digest)
+    assert [path.read_bytes() for path in oci.blob_files()] == [SMALL]
 
 
 async def test_unknown_query_parameters_change_nothing(oci: Serving) -> None:

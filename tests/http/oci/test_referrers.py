@@ -1,7 +1,5 @@
 """The referrers of a manifest: an index, always 200 (oci.md end-12)."""
 
-import re
-
 import pytest
 
 from tests.http.client import Answer
@@ -17,13 +15,12 @@ from tests.http.oci.content import (
     image,
     index,
 )
-from tests.http.oci.serving import Serving
+from tests.http.oci.serving import Serving, following
 
 REPOSITORY = "lab/tools"
 SUBJECT_CONTENT = artifact("subject")
 SUBJECT = digest_of(SUBJECT_CONTENT)
 REFERENCE = descriptor(SUBJECT_CONTENT, IMAGE)
-LINK = re.compile(r'<(/v2/[^>]+)>; rel="next"')
 
 
 @pytest.fixture
@@ -161,6 +158,5 @@ async def test_more_than_clients_can_read_at_once_comes_in_pages(ready: Serving,
         found += [entry["digest"] for entry in is_index(answer)]
         if deleting:
             assert (await ready.delete(REPOSITORY, "manifests", found[-1])).status == 202
-        link = LINK.fullmatch(answer.headers.get("Link", ""))
-        target = link.group(1) if link else None
+        target = following(answer)
     assert found == wanted

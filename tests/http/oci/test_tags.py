@@ -1,18 +1,15 @@
 """The tag list: byte order, pages, and what a repository without tags says (oci.md end-8)."""
 
 import random
-import re
 
 import pytest
 
-from tests.http.client import Answer
 from tests.http.oci.content import IMAGE, artifact, digest_of
-from tests.http.oci.serving import Serving
+from tests.http.oci.serving import Serving, following
 
 REPOSITORY = "lab/tools"
 TAGS = sorted(["latest", "1", "10", "2", "A", "Z", "a", "z", "_x", "a.b", "a-b", "a_b", "v1.0", "V1.0", "x" * 128])
 CONTENT = artifact("tags")
-LINK = re.compile(r'<(/v2/[^>]+)>; rel="next"')
 
 
 @pytest.fixture
@@ -23,16 +20,6 @@ async def tagged(oci: Serving) -> Serving:
     query = "?" + "&".join(f"tag={tag}" for tag in shuffled)
     assert (await oci.put_manifest(REPOSITORY, digest_of(CONTENT), CONTENT, IMAGE, query)).status == 201
     return oci
-
-
-def following(answer: Answer) -> str | None:
-    """The URL of the next page."""
-    link = answer.headers.get("Link")
-    if link is None:
-        return None
-    found = LINK.fullmatch(link)
-    assert found is not None
-    return found.group(1)
 
 
 async def test_all_tags_are_listed_in_byte_order(tagged: Serving) -> None:
