@@ -69,8 +69,8 @@ def _text_line(record: Record) -> str:
     gone = " client-gone" if record.gone else ""
     error = f" error={json.dumps(record.error)}" if record.error else ""
     return (
-        f"{_time(int(record.started_s))} {record.request_id} {_safe(record.remote)} {_safe(record.who)} {record.method} "
-        f"{_safe(record.path)} {record.status} {record.sent_bytes}B {record.seconds * 1000:.1f}ms "
+        f"{_time(int(record.started_s))} {record.request_id} {_safe(record.remote)} {_safe(record.who)} "
+        f"{record.method} {_safe(record.path)} {record.status} {record.sent_bytes}B {record.seconds * 1000:.1f}ms "
         f"{_quoted(record.agent[:200])}{gone}{error}"
     )
 

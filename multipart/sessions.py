@@ -61,7 +61,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._per_repository: dict[str, int] = {}
         self._turns = Turns()
-        self._stopping = False
+        self._stop_asked = asyncio.Event()
 
     def all(self) -> list[Session]:
         """The open sessions, oldest first."""
@@ -200,13 +200,13 @@ class Sessions:
 
     def stop(self) -> None:
         """Ask all running requests to leave; what they received stays resumable. New ones are refused."""
-        self._stopping = True
+        self._stop_asked.set()
         self._turns.ask_all()
 
     @asynccontextmanager
     async def _turn(self, session: Session, body: Body | None) -> AsyncIterator[None]:
         """Have the session to oneself, proven and alive."""
-        if self._stopping:
+        if self._stop_asked.is_set():
             raise _stopping()
         async with self._turns.turn(session.id, please_stop=body.stop if body is not None else _nothing):
             await session.recover()
@@ -216,7 +216,7 @@ class Sessions:
             try:
                 yield
             except TakenOver as error:
-                raise (_stopping() if self._stopping else error) from error
+                raise (_stopping() if self._stop_asked.is_set() else error) from error
             finally:
                 self._touch(session)
 
@@ -293,7 +293,7 @@ class Sessions:
             self._per_repository[session.row.repository] = left
 
     def _check_limits(self, repository: str) -> None:
-        if self._stopping:
+        if self._stop_asked.is_set():
             raise _stopping()
         if len(self._sessions) >= self._limits.in_all:
             raise TooMany(

@@ -1,8 +1,8 @@
 """Upload sessions against a model: random requests, crashes, power cuts and restarts, and what must hold throughout.
 
 The model of a session is what its client knows: the bytes that were received, of which some are acknowledged and some
-are proven to lie on the disk. A crash is a copy of the folder as the kernel has it; a power cut takes from the copy what
-no sync has brought to the disk: the ends of spool files are cut, zeroed or replaced by older bytes, marks are torn.
+are proven to lie on the disk. A crash is a copy of the folder as the kernel has it; a power cut takes from the copy
+what no sync has brought to the disk: the ends of spool files are cut, zeroed or replaced by older bytes, marks are torn.
 Every session may be asked and resumed at any time, and ends as the blob that its client meant.
 """
 
@@ -12,13 +12,13 @@ import random
 import shutil
 import tempfile
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -51,10 +51,18 @@ class Known:
 
     id: str
     content: bytes
-    stands: int = 0
-    """Where the session stands for sure; after a crash, asked again."""
+    locations: list[int] = field(default_factory=lambda: [0])
+    """The offsets in the Locations that it was given; the last says where the session stands."""
     synced: int = 0
     """How much was on the disk at the last sync."""
+
+    @property
+    def stands(self) -> int:
+        return self.locations[-1]
+
+    def goes_on(self, stands: int) -> None:
+        """It stands there now; Locations behind it are of no use any more."""
+        self.locations = [*(at for at in self.locations if at < stands), stands]
 
 
 class Uploads(RuleBasedStateMachine):
@@ -93,7 +101,7 @@ class Uploads(RuleBasedStateMachine):
 
     def one(self, which: int) -> Known:
         """One of the open sessions, or a new one."""
-        if which % 4 == 0 and len(self.open) < 4 or not self.open:
+        if not self.open or (which % 4 == 0 and len(self.open) < 4):
             self.clients += 1
             content = random.Random(self.clients).randbytes(self.random.randrange(1, 900))
             session = self.run(self.house.sessions.open(REPOSITORY))
@@ -117,7 +125,7 @@ class Uploads(RuleBasedStateMachine):
         span = Span(known.stands, known.stands + len(piece)) if ranged else None
         place = Place(span=span, location_offset=None if ranged else known.stands)
         assert self.append(known, self.body(piece, cuts, counted=counted), place) == known.stands + len(piece)
-        known.stands += len(piece)
+        known.goes_on(known.stands + len(piece))
 
     @rule(which=ONE, size=SIZES, cuts=st.integers(0, 3), counted=st.booleans())
     def what_a_client_sent_before_it_vanished_is_kept(self, which: int, size: int, cuts: int, counted: bool) -> None:
@@ -128,7 +136,7 @@ class Uploads(RuleBasedStateMachine):
         body = self.body(piece, cuts, counted=counted, ending=Ending.VANISHED)
         with pytest.raises(BodyVanished):
             self.append(known, body, Place(location_offset=known.stands))
-        known.stands += len(piece)
+        known.goes_on(known.stands + len(piece))
 
     @rule(which=ONE, ahead=st.integers(1, 50), size=st.integers(1, 50))
     def a_chunk_from_ahead_is_refused_and_changes_nothing(self, which: int, ahead: int, size: int) -> None:
@@ -141,16 +149,18 @@ class Uploads(RuleBasedStateMachine):
                 self.append(known, PlayedBody([b"x" * size]), place)
             assert refused.value.offset_bytes == known.stands
 
-    @rule(which=ONE, back=st.integers(1, 400), size=st.integers(1, 300), cuts=st.integers(0, 3))
+    @rule(which=ONE, back=st.integers(0, 9), size=st.integers(1, 300), cuts=st.integers(0, 3))
     def a_chunk_to_an_earlier_location_goes_back(self, which: int, back: int, size: int, cuts: int) -> None:
         """Our answer was lost: the client sends the same bytes again, perhaps cut otherwise."""
         known = self.one(which)
-        at = max(0, known.stands - back)
+        at = known.locations[-1 - back % len(known.locations)]
         piece = known.content[at : at + size]
         if not piece:
             return
         assert self.append(known, self.body(piece, cuts), Place(location_offset=at)) == at + len(piece)
-        known.stands, known.synced = at + len(piece), min(known.synced, at)
+        known.locations = [each for each in known.locations if each <= at]
+        known.goes_on(at + len(piece))
+        known.synced = min(known.synced, at)
 
     @rule(which=ONE, back=st.integers(1, 400))
     def a_range_that_starts_earlier_is_refused(self, which: int, back: int) -> None:
@@ -176,7 +186,7 @@ class Uploads(RuleBasedStateMachine):
         body = PlayedBody([piece + b"x" * more], counted=False)
         with pytest.raises(SizeInvalid):
             self.append(known, body, Place(span=Span(known.stands, known.stands + len(piece))))
-        known.stands += len(piece)
+        known.goes_on(known.stands + len(piece))
 
     @rule(which=ONE)
     def a_session_says_where_it_stands(self, which: int) -> None:
@@ -263,7 +273,7 @@ class Uploads(RuleBasedStateMachine):
         self.crash(known, self.body(piece, cuts, counted=counted))
         stands = self.run(self.house.sessions.offset(REPOSITORY, known.id))
         assert known.stands <= stands <= known.stands + len(piece)
-        known.stands = stands
+        known.goes_on(stands)
 
     @precondition(lambda self: self.open)
     @rule(how=st.sampled_from(["cut", "zeroed", "stale", "marks torn", "marks gone", "data gone", "nothing"]))
@@ -275,7 +285,8 @@ class Uploads(RuleBasedStateMachine):
             assert stands >= known.synced or how in ("marks torn", "marks gone", "data gone")
             held = (self.house.folder.spool / f"{known.id}.data").read_bytes()[:stands] if stands else b""
             assert held == known.content[:stands]
-            known.stands = known.synced = stands
+            known.goes_on(stands)
+            known.synced = stands
 
     def crash(self, known: Known | None = None, body: PlayedBody | None = None, power: str = "") -> None:
         """Go on from a copy of the folder, taken in the middle of receiving `body` if there is one."""
@@ -343,6 +354,7 @@ def marks_come_often(monkeypatch: pytest.MonkeyPatch) -> None:
 TestUploads = Uploads.TestCase
 TestUploads.settings = settings(
     max_examples=60,
+    phases=[Phase.explicit, Phase.generate],
     stateful_step_count=25,
     deadline=None,
     derandomize=True,

@@ -13,7 +13,7 @@ from bench.loader import BenchError, LoadFailed, read_result
 from bench.plan import Plan
 from bench.servers import Distribution, peer
 from bench.table import markdown, number, rows_of
-from bench.usage import cpu_ticks, parent_of, status_kib
+from bench.usage import Cost, busy_ticks, cpu_ticks, parent_of, status_kib
 
 RESULT = {
     "seconds": 2.0,
@@ -94,6 +94,11 @@ def test_numbers_are_written_with_three_figures(value: float, written: str) -> N
 def test_a_stat_line_is_read_behind_a_name_with_spaces_and_brackets() -> None:
     line = "17 (a (b) c) S 4 17 17 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 1 0 100"
     assert (cpu_ticks(line), parent_of(line)) == (300, 4)
+
+
+def test_the_machines_busy_time_is_all_but_idling_and_waiting_and_others_have_what_is_left_of_it() -> None:
+    assert busy_ticks("cpu  10 20 30 4000 5000 60 70 80 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n") == 270
+    assert Cost(cpu_s=2, peak_rss_mib=0, machine_cpu_s=6, wall_s=2).others(load_cpu_s=1) == 1.5
 
 
 def test_memory_is_read_from_a_status_page_and_is_nothing_without_one() -> None:
