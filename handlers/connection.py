@@ -72,6 +72,8 @@ class HttpServer(web.Server):
         self.traffic = Traffic()
         self.crowd = Crowd(self.limits)
         self.refused_now = 0
+        self.bursts = 0
+        """How many files are being sent by a thread just now (`handlers.sending`)."""
 
     def __call__(self) -> web.RequestHandler:
         """A protocol for one more connection."""

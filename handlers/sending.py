@@ -14,6 +14,7 @@ import asyncio
 import errno
 import logging
 import os
+import select
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -32,6 +33,10 @@ CALL_BYTES: Final = 4 * MIB
 """What one `sendfile` call may send."""
 BURST_BYTES: Final = 16 * MIB
 """After this much a thread serves the next connection."""
+PATIENCE_MS: Final = 5
+"""How long a burst waits in its thread for a reader that is nearly as fast, while threads are to spare."""
+SPARE_BURSTS: Final = 2
+"""Up to so many bursts at a time leave threads to spare."""
 SMALL_PIECE_BYTES: Final = 256 * KIB
 LARGE_PIECE_BYTES: Final = MIB
 QUICK_S: Final = 0.02
@@ -177,7 +182,7 @@ class _PlainSending(_Sending):
         await self.drained()  # the head, or what stands between two spans
         while at < stop:
             try:
-                sent_bytes, full = await self._in_thread(lambda at=at: _burst(self._socket.fileno(), span.fd, at, stop))  # type: ignore[misc]
+                sent_bytes, full = await self._burst(span.fd, at, stop)
             except EOFError:
                 raise self._short(span, at, "ended") from None
             except OSError as error:
@@ -189,6 +194,16 @@ class _PlainSending(_Sending):
             self._check()
             if full:
                 await self._room()
+
+    async def _burst(self, file_fd: int, at: int, stop: int) -> tuple[int, bool]:
+        """One burst; while there are threads to spare it waits a moment for the reader in its thread, not in the loop."""
+        server = self._connection.server
+        server.bursts += 1
+        patience_ms = PATIENCE_MS if server.bursts <= SPARE_BURSTS else 0
+        try:
+            return await self._in_thread(lambda: _burst(self._socket.fileno(), file_fd, at, stop, patience_ms))
+        finally:
+            server.bursts -= 1
 
     async def _room(self) -> None:
         """Return when the socket takes more."""
@@ -249,19 +264,31 @@ class _EncryptedSending(_Sending):
         self._quick_pieces = self._quick_pieces + 1 if quick else 0
 
 
-def _burst(socket_fd: int, file_fd: int, at: int, stop: int) -> tuple[int, bool]:
-    """Send from `at` towards `stop`; returns how many bytes went, and whether the socket is full. In a thread."""
+def _burst(socket_fd: int, file_fd: int, at: int, stop: int, patience_ms: int) -> tuple[int, bool]:
+    """Send from `at` towards `stop`; returns how many bytes went, and whether the socket is full. In a thread.
+
+    A full socket is waited for, but not longer than `patience_ms`.
+    """
     stop = min(stop, at + BURST_BYTES)
     sent_bytes = 0
     while at + sent_bytes < stop:
         try:
             count = os.sendfile(socket_fd, file_fd, at + sent_bytes, min(CALL_BYTES, stop - at - sent_bytes))
         except BlockingIOError:
-            return sent_bytes, True
+            if not (patience_ms and _writable(socket_fd, patience_ms)):
+                return sent_bytes, True
+            continue
         if not count:
             raise EOFError
         sent_bytes += count
     return sent_bytes, False
+
+
+def _writable(fd: int, within_ms: int) -> bool:
+    """Whether the socket takes more within that time."""
+    waiting = select.poll()
+    waiting.register(fd, select.POLLOUT)
+    return bool(waiting.poll(within_ms))
 
 
 def _done(event: "asyncio.Future[None]") -> None:

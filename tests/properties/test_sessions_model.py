@@ -2,7 +2,7 @@
 
 The model of a session is what its client knows: the bytes that were received, of which some are acknowledged and some
 are proven to lie on the disk. A crash is a copy of the folder as the kernel has it; a power cut takes from the copy
-what no sync has brought to the disk: the ends of spool files are cut, zeroed or replaced by older bytes, marks are torn.
+what no sync has brought to the disk: ends of spool files are cut, zeroed or replaced by older bytes, marks are torn.
 Every session may be asked and resumed at any time, and ends as the blob that its client meant.
 """
 
@@ -353,7 +353,7 @@ def marks_come_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 TestUploads = Uploads.TestCase
 TestUploads.settings = settings(
-    max_examples=60,
+    max_examples=150,
     phases=[Phase.explicit, Phase.generate],
     stateful_step_count=25,
     deadline=None,
