@@ -4,7 +4,7 @@ from model.digests import Digest
 from model.errors import BlobUnknown
 from store import uploads
 from store.membership import add_blob, blob_key, end_if_empty, repository_id
-from store.transactions import Transaction
+from store.transactions import Transaction, frees
 
 
 def size_in(tx: Transaction, repository: str, digest: Digest) -> int | None:
@@ -55,6 +55,7 @@ def holders(tx: Transaction, digest: Digest) -> list[str]:
     return [row[0] for row in rows]
 
 
+@frees
 def delete(tx: Transaction, repository: str, digest: Digest) -> None:
     """Take the blob out of the repository; BlobUnknown when it is not in it."""
     owner = repository_id(tx, repository)

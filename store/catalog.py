@@ -29,7 +29,8 @@ from store.opening import (
     sync_folder,
     translated,
 )
-from store.transactions import Transaction
+from store.reserve import Reserve
+from store.transactions import FREEING, Transaction
 from store.writer import BATCH_LIMIT, Job, Writer
 
 READERS: Final = 2
@@ -60,7 +61,8 @@ class Catalog:
         self.path = data_dir / CATALOG_NAME
         self._clock = clock
         self._durable = durable
-        self._writer = Writer(partial(connect_writer, self.path, durable=durable), drop, batch_limit=batch_limit)
+        connect = partial(connect_writer, self.path, durable=durable)
+        self._writer = Writer(connect, drop, Reserve(data_dir), batch_limit=batch_limit)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="catalog-reader")
         self._of_thread = threading.local()
         self._reading: list[sqlite3.Connection] = []
@@ -117,7 +119,7 @@ class Catalog:
         """
         self._check_open()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._writer.submit(Job(lambda tx: operation(tx, *args, **kwargs), future))
+        self._writer.submit(Job(lambda tx: operation(tx, *args, **kwargs), future, frees=operation in FREEING))
         answer: T = await future
         return answer
 

@@ -17,7 +17,7 @@ from store.membership import (
     tag_key,
 )
 from store.repositories import forget_body
-from store.transactions import Transaction
+from store.transactions import Transaction, frees
 from store.values import StoredManifest
 
 NAMED_MISSING: Final = 10
@@ -103,6 +103,7 @@ def pointed_at(tx: Transaction, repository: str, tag: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+@frees
 def delete(tx: Transaction, repository: str, digest: Digest) -> None:
     """Remove the manifest and the tags that point at it; ManifestUnknown when the repository has it not."""
     owner, name = repository_id(tx, repository), str(digest)
@@ -117,6 +118,7 @@ def delete(tx: Transaction, repository: str, digest: Digest) -> None:
     end_if_empty(tx, owner)
 
 
+@frees
 def delete_tag(tx: Transaction, repository: str, tag: str) -> None:
     """Remove the tag; ManifestUnknown when there is none."""
     owner = repository_id(tx, repository)

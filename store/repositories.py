@@ -9,7 +9,7 @@ from model.errors import NameUnknown
 from store.catalog import Catalog
 from store.hot import Hot, Kind
 from store.membership import repository_id
-from store.transactions import Transaction
+from store.transactions import Transaction, frees
 from store.values import Page, RepositorySize
 
 _SIZES: Final = """
@@ -81,6 +81,7 @@ def _sizes(tx: Transaction) -> list[RepositorySize]:
     return [RepositorySize(*row) for row in tx.all(_SIZES)]
 
 
+@frees
 def _delete(tx: Transaction, name: str) -> None:
     found = repository_id(tx, name)
     if found is None:

@@ -1,13 +1,25 @@
 """What an operation sees of the catalog while it runs: statements, and the memory entries it makes untrue."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from store.hot import Key
 
 Row = tuple[Any, ...]
 Values = Sequence[str | bytes | int | float | None]
+
+
+Operation = TypeVar("Operation", bound=Callable[..., Any])
+
+FREEING: Final[set[Callable[..., Any]]] = set()
+"""The operations that make room, and therefore work on a full disk as well."""
+
+
+def frees(operation: Operation) -> Operation:
+    """Mark an operation as one that makes room."""
+    FREEING.add(operation)
+    return operation
 
 
 class Transaction:

@@ -7,7 +7,7 @@ transaction that makes the blob visible (`store/blobs.py`).
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from store.transactions import Transaction
+from store.transactions import Transaction, frees
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ def insert(tx: Transaction, row: UploadRow) -> None:
     )
 
 
+@frees
 def remove(tx: Transaction, upload_id: str) -> bool:
     """Forget a session; False when there was none."""
     return tx.execute("DELETE FROM upload WHERE id = ?", (upload_id,)) > 0

@@ -5,6 +5,8 @@
       then, on the event loop, in one call: drop what became untrue from memory, answer everybody
 
 No timer and nothing to tune: while one commit waits for the disk, the next ones gather (performance-shapes.md 6).
+
+On a full disk operations that free something get a second try with the room that is kept back (`store/reserve.py`).
 """
 
 import asyncio
@@ -18,8 +20,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from model.errors import StorageFull
 from store.hot import Key
 from store.opening import is_damage, translated
+from store.reserve import Reserve
 from store.transactions import Transaction
 
 BATCH_LIMIT: Final = 512
@@ -34,6 +38,8 @@ class Job:
 
     call: Callable[[Transaction], Any]
     future: asyncio.Future[Any]
+    frees: bool = False
+    """It makes room: on a full disk it is tried again with the reserve."""
     result: Any = None
     error: Exception | None = None
     stale: list[Key] = field(default_factory=list)
@@ -54,10 +60,12 @@ class Writer:
         self,
         connect: Callable[[], sqlite3.Connection],
         drop: Callable[[Iterable[Key]], None],
+        reserve: Reserve,
         *,
         batch_limit: int = BATCH_LIMIT,
     ) -> None:
         self.commits = 0
+        self._reserve = reserve
         self._connect = connect
         self._drop = drop
         self._batch_limit = batch_limit
@@ -101,6 +109,25 @@ class Writer:
         return batch, True
 
     def _together(self, batch: list[Job]) -> None:
+        """Run them all, and answer."""
+        self._reserve.hold()
+        self._try(batch)
+        stuck = [job for job in batch if job.frees and isinstance(job.error, StorageFull)]
+        if stuck:
+            self._try_with_reserve(stuck)
+        self._answer(batch)
+
+    def _try_with_reserve(self, stuck: list[Job]) -> None:
+        """The disk is full: what makes room has the room that is kept back; the log then gives back what it took."""
+        self._reserve.release()
+        for job in stuck:
+            job.error = None
+        self._try(stuck)
+        with suppress(sqlite3.Error):  # a log that cannot be emptied now is emptied later
+            self._connected().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _try(self, batch: list[Job]) -> None:
+        """One transaction for all of them."""
         try:
             connection = self._connected()
             connection.execute("BEGIN IMMEDIATE")
@@ -109,7 +136,6 @@ class Writer:
             self._commit(connection)
         except Exception as error:  # noqa: BLE001 - whatever it was, everybody in the batch has to be told
             self._give_up(batch, error)
-        self._answer(batch)
 
     def _attempt(self, connection: sqlite3.Connection, job: Job) -> None:
         """Run one operation so that its failure leaves no trace; TransactionLost when that is not possible."""

@@ -257,10 +257,12 @@ class Uploads(RuleBasedStateMachine):
         data = self.house.folder.data_dir
         self.run(self.house.stop())
         self.start(data)
+        self.check_all_stand()
 
     @rule()
     def a_crash_between_requests_loses_nothing(self) -> None:
         self.crash()
+        self.check_all_stand()
 
     @rule(which=ONE, size=st.integers(1, 300), cuts=st.integers(1, 3), counted=st.booleans())
     def a_crash_in_the_middle_of_a_body_loses_nothing_acknowledged(
@@ -287,6 +289,10 @@ class Uploads(RuleBasedStateMachine):
             assert held == known.content[:stands]
             known.goes_on(stands)
             known.synced = stands
+
+    def check_all_stand(self) -> None:
+        for known in self.open.values():
+            assert self.run(self.house.sessions.offset(REPOSITORY, known.id)) == known.stands
 
     def crash(self, known: Known | None = None, body: PlayedBody | None = None, power: str = "") -> None:
         """Go on from a copy of the folder, taken in the middle of receiving `body` if there is one."""
