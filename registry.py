@@ -10,8 +10,9 @@ import functools
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
@@ -32,6 +33,7 @@ from handlers.ops import plain_handlers
 from handlers.readiness import Readiness
 from handlers.shortcut import Shortcut
 from handlers.stats import Stats
+from model.errors import RegistryError
 from rooms import Rooms, open_rooms
 from store.backups import keep_daily
 from store.refusals import CannotStart
@@ -148,28 +150,30 @@ def _server(rooms: Rooms, boundary: Boundary, shortcut: Shortcut, senders: Threa
 @contextlib.asynccontextmanager
 async def _background(rooms: Rooms) -> AsyncIterator[asyncio.TaskGroup]:
     """What goes on beside the requests; ends with them."""
-    sessions = rooms.services.sessions
-
-    async def flush() -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
-            await sessions.flush()
-
-    async def expire() -> None:
-        while True:
-            await asyncio.sleep(min(60.0, max(1.0, rooms.config.upload_expiry_s / 4)))
-            await sessions.expire()
-
+    sessions, expiry_s = rooms.services.sessions, rooms.config.upload_expiry_s
+    works = (
+        _for_ever("flushing uploads", sessions.flush, FLUSH_S),
+        _for_ever("expiring uploads", sessions.expire, min(60.0, max(1.0, expiry_s / 4))),
+        sessions.recover_all(),
+        keep_daily(rooms.folder.data_dir, rooms.clock),
+    )
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(work)
-            for work in (flush(), expire(), sessions.recover_all(), keep_daily(rooms.folder.data_dir, rooms.clock))
-        ]
+        tasks = [group.create_task(work) for work in works]
         try:
             yield group
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _for_ever(name: str, work: Callable[[], Awaitable[object]], pause_s: float) -> None:
+    """Do it again and again; a disk that fails is logged and tried again, and does not end the server."""
+    while True:
+        await asyncio.sleep(pause_s)
+        try:
+            await work()
+        except RegistryError as error:
+            log.warning("%s: %s; it is tried again", name, error)
 
 
 @contextlib.asynccontextmanager
@@ -185,7 +189,8 @@ async def _listening(config: Config, server: HttpServer) -> AsyncIterator[web.Se
         try:
             await web.TCPSite(runner, config.listen_host, config.listen_port, backlog=1024).start()
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
+            known = isinstance(error, socket.gaierror) or not error.errno
+            reason = error.strerror or str(error) if known else os.strerror(error.errno or 0)
             raise ConfigError(f"cannot listen on {config.listen}: {reason}; choose another --listen") from error
         yield runner
     finally:

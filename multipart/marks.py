@@ -7,6 +7,7 @@ resumed session has to hash its prefix again anyway (hashlib's state cannot be s
 mark that agrees. Whatever the disk lost, nothing unproven is ever offered as received.
 """
 
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -17,8 +18,15 @@ _RECORD: Final = struct.Struct(">Q32s")
 
 
 def append(fd: int, offset: int, prefix_sha256: bytes) -> None:
-    """Add a mark; `fd` is open for appending. A torn record at the end is never read back as one."""
-    os.write(fd, _RECORD.pack(offset, prefix_sha256))
+    """Add a mark, whole or not at all; `fd` is open for appending.
+
+    Raises:
+        OSError: ENOSPC when the disk takes only a part of it.
+    """
+    written = os.write(fd, _RECORD.pack(offset, prefix_sha256))
+    if written < _RECORD.size:
+        os.ftruncate(fd, os.fstat(fd).st_size - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read(path: Path) -> Iterator[tuple[int, bytes]]:

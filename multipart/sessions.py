@@ -141,7 +141,7 @@ class Sessions:
             await self._finish(session, body, Place(), digest)
         finally:
             if session.state is State.OPEN:
-                await self._discard(session, Event.CANCEL)
+                await self._drop(session, Event.CANCEL)
 
     async def cancel(self, repository: str, upload_id: str) -> None:
         """End the session and remove what it holds; a request that is receiving is asked to leave."""
@@ -156,7 +156,11 @@ class Sessions:
             if self._sessions.get(session.id) is session and self._idle(session, now):
                 # Idle means that nobody holds the turn, so it is ours without waiting.
                 async with self._turns.turn(session.id, please_stop=_nothing):
-                    await self._discard(session, Event.EXPIRE)
+                    try:
+                        await self._discard(session, Event.EXPIRE)
+                    except RegistryError as error:
+                        log.warning("upload %s is too old, but stays for now: %s", session.id, error)
+                        continue
                 ended += 1
                 log.info("upload %s in %s expired, idle for too long", session.id, session.row.repository)
         return ended
@@ -175,7 +179,11 @@ class Sessions:
                     log.warning("upload %s: %s", session.id, error)
         touched = {s.id: s.touched_at_s for s in self.all() if s.touched_at_s != s.ledger_touched_at_s}
         if touched:
-            await self._ledger.touch(touched)
+            try:
+                await self._ledger.touch(touched)
+            except RegistryError as error:
+                log.warning("the last use of %d uploads is not recorded yet: %s", len(touched), error)
+                return
             for upload_id in touched.keys() & self._sessions.keys():
                 self._sessions[upload_id].ledger_touched_at_s = touched[upload_id]
 
@@ -238,12 +246,20 @@ class Sessions:
             await self._keep(session, digest if actual == digest.hex else None)
             raise
         if actual != digest.hex:
-            await self._discard(session, Event.REFUSED)
+            await self._refuse(session)
             raise DigestMismatch(expected=str(digest), actual=f"{digest.algorithm}:{actual}")
         session.move(Event.STORED)
         self._forget(session)
         if spool.is_marked:
             await session.call(spool.remove)
+
+    async def _refuse(self, session: Session) -> None:
+        """The digest does not match: the client is told that, even if the ledger cannot be told now."""
+        await self._drop(session, Event.REFUSED)
+        try:
+            await self._ledger.remove(session.id)
+        except RegistryError as error:
+            log.warning("upload %s ended, but is still in the ledger: %s", session.id, error)
 
     async def _keep(self, session: Session, verified: Digest | None) -> None:
         """Sealing or storing failed: what the session holds stays good for another try, here or after a crash."""
@@ -263,10 +279,14 @@ class Sessions:
         return True
 
     async def _discard(self, session: Session, event: Event) -> None:
-        """Forget a session and its files. The ledger goes first: files without a row are swept at start."""
+        """Forget a session and its files. The ledger goes first: when it fails, nothing has changed."""
+        await self._ledger.remove(session.id)
+        await self._drop(session, event)
+
+    async def _drop(self, session: Session, event: Event) -> None:
+        """Forget a session and its files, but not its row; a row without files is an empty session at the next start."""
         session.move(event)
         self._forget(session)
-        await self._ledger.remove(session.id)
         await session.call(session.spool.remove)
 
     def _get(self, repository: str, upload_id: str) -> Session:

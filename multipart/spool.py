@@ -26,6 +26,9 @@ MARK_BYTES: Final = 256 * 1024
 RESERVED_BYTES: Final = MIB
 """Bodies announced to be this long or longer get their room on the disk before they are received."""
 
+CHECKPOINTS: Final = 8
+"""Offsets whose digests are remembered; going back to another one reads the prefix again."""
+
 READ_BYTES: Final = MIB
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -101,26 +104,23 @@ class SpoolFile:
             self._open_data()
             digests = self._checkpoints.get(offset_bytes) or self._digest_prefix(offset_bytes)
             os.ftruncate(self._fd, offset_bytes)
+            self.digests, self.offset_bytes, self.dirty = digests.copy(), offset_bytes, True
+            self._written_back_bytes = min(self._written_back_bytes, offset_bytes)
+            self._marked_bytes = 0
+            self._checkpoints = {at: kept for at, kept in self._checkpoints.items() if at <= offset_bytes}
             self._open_marks()
             marks.rewind(self._marks_fd, self.marks_path, offset_bytes)
         except OSError as error:
             raise storage_error(error, "going back in the upload") from error
-        self.digests = digests.copy()
-        self.offset_bytes = offset_bytes
-        self._written_back_bytes = min(self._written_back_bytes, offset_bytes)
-        self._marked_bytes = 0
-        self._checkpoints = {at: kept for at, kept in self._checkpoints.items() if at <= offset_bytes}
-        self.dirty = True
 
     def rest(self) -> None:
         """The request is over: mark where we are, give back what was reserved too much, close."""
         try:
             if self._fd >= 0:
+                self._trim()
                 if self.offset_bytes > self._marked_bytes:
                     self._mark()
-                os.ftruncate(self._fd, self.offset_bytes)
-                self._reserved = False
-                self._checkpoints[self.offset_bytes] = self.digests.copy()
+                self._remember()
         except OSError as error:
             raise storage_error(error, "closing the upload") from error
         finally:
@@ -196,12 +196,8 @@ class SpoolFile:
             StorageFailed: the file is gone or shorter than what was received: somebody else touched the spool folder.
         """
         try:
-            self._open_data(make=self.offset_bytes == 0)
-            size_bytes = os.fstat(self._fd).st_size
-            if size_bytes < self.offset_bytes:
-                raise StorageFailed("the spool file is shorter than what was received", size=size_bytes)
-            if size_bytes > self.offset_bytes or self._reserved:
-                os.ftruncate(self._fd, self.offset_bytes)
+            self._open_data()
+            self._trim()
             if self._ever_marked and self.offset_bytes > self._marked_bytes:
                 self._mark()
             if algorithm not in self.digests.algorithms:
@@ -244,20 +240,38 @@ class SpoolFile:
         """Free what was reserved behind the prefix; a disk that fails keeps it until the next request is over."""
         if self._fd >= 0:
             with suppress(OSError):
-                os.ftruncate(self._fd, self.offset_bytes)
+                self._trim()
+
+    def _trim(self) -> None:
+        """Cut the file to what was received: never longer, so that no hole is ever taken for data."""
+        size_bytes = os.fstat(self._fd).st_size
+        if size_bytes < self.offset_bytes:
+            raise OSError(errno.EIO, "the spool file is shorter than what was received")
+        if size_bytes > self.offset_bytes or self._reserved:
+            os.ftruncate(self._fd, self.offset_bytes)
+            self._reserved = False
+
+    def _remember(self) -> None:
+        """Keep the digests of where we are: the offset is about to be handed out, and may come back."""
+        self._checkpoints[self.offset_bytes] = self.digests.copy()
+        while len(self._checkpoints) > CHECKPOINTS:
+            del self._checkpoints[sorted(self._checkpoints)[1]]  # not 0: where whole uploads begin again
 
     def _mark(self) -> None:
+        self.dirty = True
         self._open_marks()
         marks.append(self._marks_fd, self.offset_bytes, self.digests.prefix_mark())
         self._marked_bytes = self.offset_bytes
 
-    def _open_data(self, *, make: bool = True) -> None:
+    def _open_data(self) -> None:
+        """Open the file; made only while it would be empty, so that one that vanished is noticed."""
         if self._fd < 0:
-            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if make else 0)
+            flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if self.offset_bytes == 0 else 0)
             self._fd = os.open(self.path, flags, 0o640)
 
     def _open_marks(self) -> None:
-        self._ever_marked = True
+        if not self._ever_marked:
+            self._ever_marked, self._named = True, False
         if self._marks_fd < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._marks_fd = os.open(self.marks_path, flags, 0o640)

@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from model.units import MIB
+
 RESERVE_NAME: Final = "catalog.reserve"
-RESERVE_BYTES: Final = 512 * 1024
-"""Some hundred pages of the write-ahead log; deleting a manifest with a few tags takes about ten."""
+RESERVE_BYTES: Final = 8 * MIB
+"""Twice what the write-ahead log usually holds: emptying it into the catalog's file is what takes the room."""
 
 
 class Reserve:

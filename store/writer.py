@@ -118,13 +118,17 @@ class Writer:
         self._answer(batch)
 
     def _try_with_reserve(self, stuck: list[Job]) -> None:
-        """The disk is full: what makes room has the room that is kept back; the log then gives back what it took."""
+        """The disk is full: what makes room has the room that is kept back.
+
+        First the log is emptied into the file, which may have to grow for it; then the log has room for what is new.
+        """
         self._reserve.release()
+        with suppress(sqlite3.Error):  # a log that cannot be emptied may still have room
+            self._connected().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         for job in stuck:
             job.error = None
         self._try(stuck)
-        with suppress(sqlite3.Error):  # a log that cannot be emptied now is emptied later
-            self._connected().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._reserve.hold()
 
     def _try(self, batch: list[Job]) -> None:
         """One transaction for all of them."""

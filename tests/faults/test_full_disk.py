@@ -3,6 +3,7 @@
 The data folder is a small file system in memory; a ballast file takes what is left of it.
 """
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,4 +167,19 @@ def test_a_full_disk_stops_neither_a_start_nor_pulling(client: Client, disk: Pat
         server.start()
         assert client.has_whole("full/start", content)
     client.push("full/start", noise("and on", 400_000))
+    check_in_order(server.data)
+
+
+def test_a_disk_that_stays_full_ends_nothing_in_the_background(client: Client, disk: Path, server: Server) -> None:
+    """The server notes from time to time when uploads were last used, and syncs them; that may fail, not end it."""
+    location = client.open("full/long")
+    with filled(disk):
+        exhausted(client)
+        said = len(server.log())
+        until = time.monotonic() + 20
+        while "uploads" not in server.log()[said:] and time.monotonic() < until:
+            client.request("GET", location).expect(204)  # it is in use, which is what is noted
+        assert time.monotonic() < until, "nothing was tried in the background"
+        client.request("GET", "/v2/").expect(200)
+    client.request("DELETE", location).expect(204)
     check_in_order(server.data)

@@ -159,8 +159,14 @@ LINES = [
             b"HTTP/1.10",
             b"HTTP/1,1",
             b"HTTP/1.1 x",
+            b"http/1.1",
+            b"HTTPS/1.1",
+            b"HTP/1.1",
+            b"ICE/1.0",
+            b"HTTP/-1.1",
+            b"HTTP/1.\xb9",
+            b"/1.1",
         )
-        + (b"http/1.1", b"HTTPS/1.1", b"HTP/1.1", b"ICE/1.0", b"HTTP/-1.1", b"HTTP/1.\xb9", b"/1.1")
     ),
     Raw("no version", b"GET /v2/\r\n\r\n", (400, 505)),
     Raw("no target", line(b"GET HTTP/1.1"), (400,)),

@@ -382,3 +382,47 @@ async def test_flushing_syncs_what_open_sessions_hold(tmp_path):
         assert session.spool.dirty
         await h.sessions.flush()
         assert not session.spool.dirty
+
+
+async def without_a_catalog(h):
+    async def full(operation, *args):
+        raise StorageFull("no room for the catalog")
+
+    h.catalog.run = full
+
+
+async def test_a_full_disk_ends_nothing_in_the_background(tmp_path):
+    clock = HandClock()
+    async with house(tmp_path, clock, expiry_s=100) as h:
+        session = await h.sessions.open(REPOSITORY)
+        await h.sessions.append(REPOSITORY, session.id, PlayedBody([ONE]), at(0))
+        real = h.catalog.run
+        await without_a_catalog(h)
+        clock.time_s += 10
+        await h.sessions.offset(REPOSITORY, session.id)
+        await h.sessions.flush()
+        clock.time_s += 1000
+        assert await h.sessions.expire() == 0
+        h.catalog.run = real
+        assert await h.sessions.expire() == 1
+
+
+async def test_cancelling_on_a_full_disk_changes_nothing(tmp_path):
+    async with house(tmp_path) as h:
+        session = await h.sessions.open(REPOSITORY)
+        await h.sessions.append(REPOSITORY, session.id, PlayedBody([ONE]), at(0))
+        real = h.catalog.run
+        await without_a_catalog(h)
+        with pytest.raises(StorageFull):
+            await h.sessions.cancel(REPOSITORY, session.id)
+        h.catalog.run = real
+        await h.sessions.finish(REPOSITORY, session.id, PlayedBody([TWO]), at(9), Digest.of(ONE + TWO))
+
+
+async def test_rule_10_a_wrong_digest_is_said_on_a_full_disk_too(tmp_path):
+    async with house(tmp_path) as h:
+        session = await h.sessions.open(REPOSITORY)
+        await without_a_catalog(h)
+        with pytest.raises(DigestMismatch):
+            await h.sessions.finish(REPOSITORY, session.id, PlayedBody([ONE]), at(0), Digest.of(TWO))
+        assert h.spooled() == []

@@ -200,3 +200,51 @@ def test_an_upload_that_could_not_become_a_blob_is_kept_whole_for_the_next_proce
     assert not file.is_marked
     file.keep()
     assert recovered(tmp_path).offset_bytes == 14
+
+
+def test_a_mark_made_after_a_sync_is_synced_as_well(tmp_path):
+    file = SpoolFile(tmp_path, UPLOAD)
+    file.write(memoryview(b"a little"))
+    file.sync()
+    file.rest()
+    assert file.dirty
+
+
+def test_memory_does_not_grow_with_the_number_of_requests(tmp_path):
+    file = SpoolFile(tmp_path, UPLOAD)
+    for _ in range(3 * spool.CHECKPOINTS):
+        file.write(memoryview(b"x"))
+        file.rest()
+    assert len(file._checkpoints) == spool.CHECKPOINTS
+    file.rewind(0)
+    file.write(memoryview(b"y"))
+    assert file.seal("sha256") == sha256(b"y")
+
+
+def test_a_file_that_vanished_is_not_made_again_with_a_hole(tmp_path):
+    file = grown(tmp_path, b"received")
+    file.path.unlink()
+    with pytest.raises(StorageFailed):
+        file.write(memoryview(b"more"))
+
+
+def test_a_file_that_became_shorter_is_never_filled_up_with_zeros(tmp_path):
+    file = grown(tmp_path, b"received")
+    os.truncate(file.path, 3)
+    file.open(None)
+    with pytest.raises(StorageFailed):
+        file.rest()
+    assert file.path.stat().st_size == 3
+
+
+def test_a_mark_that_the_disk_takes_half_is_taken_back(tmp_path, monkeypatch):
+    file = grown(tmp_path, b"one")
+    file.open(None)
+    file.write(memoryview(b"two"))
+    real = os.write
+    with monkeypatch.context() as broken, pytest.raises(StorageFull):
+        broken.setattr(os, "write", lambda fd, data: real(fd, data[:7]))
+        file.rest()
+    file.write(memoryview(b"three"))
+    file.rest()
+    assert recovered(tmp_path).offset_bytes == 11

@@ -281,7 +281,7 @@ async def test_closing_finishes_what_was_asked_for_and_refuses_the_rest(tmp_path
     with pytest.raises(Stopping):
         await catalog.read(value_of, "a")
     catalog.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.sqlite3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.reserve", "catalog.sqlite3"]
 
 
 async def test_a_mistake_in_an_operation_reaches_whoever_made_it(opened: Opened) -> None:
