@@ -233,6 +233,8 @@ async def status(desk: Desk) -> Answer:
         raise Unsupported("no server is running")
     config, serving, rooms = desk.rooms.config, desk.serving, desk.rooms
     usage = await asyncio.to_thread(shutil.disk_usage, config.storage_root)
+    found = await rooms.services.repositories.count()
+    counts = {"repositories": found.repositories, "manifests": found.manifests, "tags": found.tags}
     return {
         "running": True,
         "version": VERSION,
@@ -242,7 +244,7 @@ async def status(desk: Desk) -> Answer:
         "not_ready": await serving.readiness.reason(),
         "connections": serving.transport().open_connections,
         "uploads": len(rooms.services.sessions.all()),
-        **_total(await rooms.services.repositories.list_sizes()),
+        **counts,
         "data_dir": str(config.data_dir),
         "storage_root": str(config.storage_root),
         "catalog_bytes": await asyncio.to_thread(_size_of, rooms.catalog.path) or 0,

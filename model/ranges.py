@@ -37,8 +37,8 @@ def requested(header: str | None, size_bytes: int) -> list[Span] | None:
     Raises:
         RangeNotSatisfiable: the header is well-formed, but nothing of the blob is in it.
     """
-    if header is None:
-        return None
+    if header is None or size_bytes == 0:
+        return None  # nothing of an empty blob can be asked for, and containerd begins every layer with `bytes=0-`
     unit, equals, rest = header.partition("=")
     if not equals or unit.strip().lower() != "bytes":
         return None

@@ -284,7 +284,7 @@ class Sessions:
         await self._drop(session, event)
 
     async def _drop(self, session: Session, event: Event) -> None:
-        """Forget a session and its files, but not its row; a row without files is an empty session at the next start."""
+        """Forget a session and its files, but not its row: that alone is an empty session at the next start."""
         session.move(event)
         self._forget(session)
         await session.call(session.spool.remove)

@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import threading
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ FOLDER_NAME: Final = "backups"
 KEPT: Final = 7
 _STAMP: Final = "%Y%m%dT%H%M%S%fZ"
 _UNFINISHED: Final = ".unfinished"
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""The daily copy and an operator's must not clear away each other's unfinished file."""
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 _log = logging.getLogger(__name__)
@@ -70,6 +73,11 @@ def backup(data_dir: Path, clock: Clock) -> Path:
 
     The copy appears under its name only when it is whole and synced; a failure leaves the former copies alone.
     """
+    with _ONE_AT_A_TIME:
+        return _backup(data_dir, clock)
+
+
+def _backup(data_dir: Path, clock: Clock) -> Path:
     folder = data_dir / FOLDER_NAME
     folder.mkdir(exist_ok=True)
     for leftover in folder.glob(f"*{_UNFINISHED}*"):

@@ -12,6 +12,7 @@ import errno
 import io
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -31,6 +32,9 @@ from store.values import LocalBlob, SmallBlob, StreamedBlob
 
 THREADS: Final = 4
 """For opening files, and for reading small ones whole; neither waits for a client."""
+FRESH_S: Final = 600.0
+FRESH_AT_MOST: Final = 1024
+"""How long, and of how many blobs, it is remembered that they were just stored."""
 _SHARED: Final = ""
 
 _log = logging.getLogger(__name__)
@@ -48,6 +52,8 @@ class Blobs:
         self._small_bytes = small_blob_bytes
         self._sizes: Shelf[int] = Shelf(hot, Kind.BLOB)
         self._contents: Shelf[bytes] = Shelf(hot, Kind.CONTENT)
+        self._fresh: OrderedDict[Digest, float] = OrderedDict()
+        """What this process stored lately, and when: only that need not be stored again when it is pushed again."""
         self._damaged: set[Digest] = set()  # found so when read; the next commit of the content replaces the bytes
         self._turns: dict[Digest, tuple[asyncio.Lock, int]] = {}
         self._committing: set[asyncio.Task[None]] = set()
@@ -196,7 +202,7 @@ class Blobs:
             stored = await self._is_stored(digest, source, size_bytes)
             if not stored:
                 await self._backend.put(blob_key(digest), source)
-                self._damaged.discard(digest)
+                self._note_fresh(digest)
             await self._catalog.run(rows.record, repository, digest, size_bytes, upload_id, self._clock.now_s())
         if stored:
             await in_thread(self._pool, partial(source.unlink, missing_ok=True))
@@ -207,15 +213,25 @@ class Blobs:
             task.exception()  # whoever still waits gets it; when nobody does, asyncio need not complain
 
     async def _is_stored(self, digest: Digest, source: Path, size_bytes: int) -> bool:
-        """Whether the bytes are there already, by the word of both catalog and backend.
+        """Whether the bytes are there already and beyond doubt.
 
-        Without `source`, the backend's word is enough: an earlier commit of it stored them and failed afterwards.
+        What lies there from longer ago may have been damaged since, while `source` was proven just now: then it is
+        stored again, which costs a rename and heals whatever there was. Without `source`, an earlier commit of it
+        stored the bytes and failed afterwards.
         """
         if digest in self._damaged or await self._stored_bytes(digest) != size_bytes:
             return False
-        if await self._catalog.read(rows.stored_bytes, digest) == size_bytes:
+        if self._clock.monotonic_s() - self._fresh.get(digest, -FRESH_S) < FRESH_S:
             return True
         return not await in_thread(self._pool, source.exists)
+
+    def _note_fresh(self, digest: Digest) -> None:
+        """The bytes were checked and stored just now."""
+        self._damaged.discard(digest)
+        self._fresh[digest] = self._clock.monotonic_s()
+        self._fresh.move_to_end(digest)
+        while len(self._fresh) > FRESH_AT_MOST:
+            self._fresh.popitem(last=False)
 
     @asynccontextmanager
     async def _turn(self, digest: Digest) -> AsyncIterator[None]:

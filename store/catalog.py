@@ -64,6 +64,7 @@ class Catalog:
         connect = partial(connect_writer, self.path, durable=durable)
         self._writer = Writer(connect, drop, Reserve(data_dir), batch_limit=batch_limit)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="catalog-reader")
+        self._surveyor = ThreadPoolExecutor(1, thread_name_prefix="catalog-surveyor")
         self._of_thread = threading.local()
         self._reading: list[sqlite3.Connection] = []
         self._is_open = False
@@ -104,6 +105,7 @@ class Catalog:
             return
         self._is_open = False
         self._readers.shutdown()
+        self._surveyor.shutdown()
         for connection in self._reading:
             connection.close()
         self._writer.close()
@@ -128,6 +130,12 @@ class Catalog:
         self._check_open()
         call = partial(self._read, lambda tx: operation(tx, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
+
+    async def survey(self, operation: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `read`, for what looks at everything and takes long: one at a time, and no request waits behind it."""
+        self._check_open()
+        call = partial(self._read, lambda tx: operation(tx, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._surveyor, call)
 
     async def backup(self) -> Path:
         """Take a consistent copy beside the running catalog; writers go on meanwhile. Returns where it is."""

@@ -10,7 +10,7 @@ from store.catalog import Catalog
 from store.hot import Hot, Kind
 from store.membership import repository_id
 from store.transactions import Transaction, frees
-from store.values import Page, RepositorySize
+from store.values import Counts, Page, RepositorySize
 
 _SIZES: Final = """
     WITH content AS (
@@ -65,7 +65,11 @@ class Repositories:
 
     async def list_sizes(self) -> list[RepositorySize]:
         """Every repository with what it holds, in byte order of names."""
-        return await self._catalog.read(_sizes)
+        return await self._catalog.survey(_sizes)
+
+    async def count(self) -> Counts:
+        """How many repositories, manifests and tags there are."""
+        return await self._catalog.survey(_counts)
 
 
 def _names(tx: Transaction, limit: int, last: str) -> list[str]:
@@ -79,6 +83,11 @@ def _names(tx: Transaction, limit: int, last: str) -> list[str]:
 
 def _sizes(tx: Transaction) -> list[RepositorySize]:
     return [RepositorySize(*row) for row in tx.all(_SIZES)]
+
+
+def _counts(tx: Transaction) -> Counts:
+    numbers = [tx.one(f"SELECT COUNT(*) FROM {table}") for table in ("repository", "manifest", "tag")]  # noqa: S608
+    return Counts(*(int(row[0]) for row in numbers if row is not None))
 
 
 @frees

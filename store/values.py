@@ -38,6 +38,15 @@ class RepositorySize:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How much there is in all; a manifest counts once for each repository that has it."""
+
+    repositories: int
+    manifests: int
+    tags: int
+
+
+@dataclass(frozen=True, slots=True)
 class SmallBlob:
     """A blob whose bytes are in memory."""
 

@@ -403,7 +403,7 @@ async def test_a_full_disk_ends_nothing_in_the_background(tmp_path):
         await h.sessions.flush()
         clock.time_s += 1000
         assert await h.sessions.expire() == 0
-        h.catalog.run = real
+        h.catalog.run = real  # type: ignore[method-assign]
         assert await h.sessions.expire() == 1
 
 
@@ -415,7 +415,7 @@ async def test_cancelling_on_a_full_disk_changes_nothing(tmp_path):
         await without_a_catalog(h)
         with pytest.raises(StorageFull):
             await h.sessions.cancel(REPOSITORY, session.id)
-        h.catalog.run = real
+        h.catalog.run = real  # type: ignore[method-assign]
         await h.sessions.finish(REPOSITORY, session.id, PlayedBody([TWO]), at(9), Digest.of(ONE + TWO))
 
 
