@@ -33,6 +33,7 @@ from handlers.ops import plain_handlers
 from handlers.readiness import Readiness
 from handlers.shortcut import Shortcut
 from handlers.stats import Stats
+from machine import connections_allowed
 from model.errors import RegistryError
 from rooms import Rooms, open_rooms
 from store.backups import keep_daily
@@ -130,11 +131,12 @@ def _access_log(rooms: Rooms) -> AccessLog | None:
 
 def _server(rooms: Rooms, boundary: Boundary, shortcut: Shortcut, senders: ThreadPoolExecutor) -> HttpServer:
     config = rooms.config
+    connections = connections_allowed(config.max_connections)
     limits = Limits(
         head_bytes=config.max_header_bytes,
         stall_timeout_s=config.stall_timeout_s,
-        connections=config.max_connections or sys.maxsize,
-        connections_per_peer=config.max_connections_per_address or sys.maxsize,
+        connections=connections,
+        connections_per_peer=min(config.max_connections_per_address or connections, connections),
     )
     return HttpServer(
         boundary,

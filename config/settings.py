@@ -161,7 +161,9 @@ class Limits:
 
     max_manifest_bytes: int = setting("4MiB", size(64 * KIB, 64 * MIB), "The largest manifest that is accepted.")
     max_header_bytes: int = setting(
-        "16KiB", size(4 * KIB, MIB), "The longest request line, and the longest single header field, that is read."
+        "16KiB",
+        size(4 * KIB, MIB),
+        "The longest head of a request: its line, at most 8 KiB of it, and all its headers.",
     )
     stall_timeout_s: float = setting(
         "120s", duration(1, DAY_S), "A connection that makes no progress for so long, either way, is closed."

@@ -11,6 +11,9 @@ from model.digests import Digest
 
 JSON = "application/json"
 
+AT_ONCE_BYTES = 64 * 1024
+"""Answers up to this size are given to the connection in one piece."""
+
 
 class FileResponse(web.StreamResponse):
     """An answer whose body is sent in pieces by the boundary, after it has put its own headers on.
@@ -29,11 +32,27 @@ def empty(status: int, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, headers=headers)
 
 
+def content(body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+    """200 with `body`; a large one is passed on as the reader takes it, so that slow readers cost no copies of it."""
+    if len(body) <= AT_ONCE_BYTES:
+        return web.Response(body=body, headers=headers)
+    return FileResponse(200, {**headers, "Content-Length": str(len(body))}, [body], _nothing_to_close)
+
+
+def _nothing_to_close() -> None:
+    """Bytes in memory need no closing."""
+
+
 def document(
     value: object, *, status: int = 200, headers: dict[str, str] | None = None, media_type: str = JSON
 ) -> web.Response:
     """A JSON answer."""
     return web.Response(status=status, body=as_json(value), headers={"Content-Type": media_type, **(headers or {})})
+
+
+def listing(value: object, headers: dict[str, str], *, media_type: str = JSON) -> web.StreamResponse:
+    """A JSON answer that may be long."""
+    return content(as_json(value), {"Content-Type": media_type, **headers})
 
 
 def as_json(value: object) -> bytes:

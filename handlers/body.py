@@ -40,6 +40,7 @@ async def read_small(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
 
     Raises:
         TooLarge: it is, or says that it will be, longer than `limit_bytes`; the rest is not kept.
+        TooMany: so much is being read at once that there was no room for this one.
         UploadInvalid: it ended before its end, or its framing is malformed.
     """
     connection, incoming = _incoming(request)
@@ -52,22 +53,34 @@ async def read_small(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
     if length_bytes is not None and len(incoming.first) == length_bytes:
         incoming.whole = True
         return incoming.first
-    gathered = bytearray()
-    gathering = Gathering(
-        connection,
-        gathered.extend,
-        length_bytes=length_bytes,
-        limit_bytes=limit_bytes,
-        landing=connection.server.buffers.landing,
-        traffic=connection.server.traffic,
-    )
-    ending = await gathering.run(incoming.first, stall_timeout_s=connection.server.limits.stall_timeout_s)
+    server = connection.server
+    async with server.whole_bodies.hold(length_bytes or limit_bytes, within_s=server.limits.stall_timeout_s):
+        ending, content = await _gathered(connection, incoming, limit_bytes)
     incoming.whole = ending is Ending.WHOLE
     if ending is Ending.TOO_LONG:
         raise TooLarge("the body is too large", limit=limit_bytes)
     if not incoming.whole:
         raise UploadInvalid(_WHY.get(ending, "the body is not whole"))
-    return bytes(gathered)
+    return content
+
+
+async def _gathered(connection: Connection, incoming: Incoming, limit_bytes: int) -> tuple[Ending, bytes]:
+    """Receive into memory; the whole must be there within the time a body may make no progress."""
+    server, content = connection.server, bytearray()
+    gathering = Gathering(
+        connection,
+        content.extend,
+        length_bytes=incoming.framing.length_bytes,
+        limit_bytes=limit_bytes,
+        landing=server.buffers.landing,
+        traffic=server.traffic,
+    )
+    try:
+        async with asyncio.timeout(server.limits.stall_timeout_s):
+            ending = await gathering.run(incoming.first, stall_timeout_s=server.limits.stall_timeout_s)
+    except TimeoutError:
+        ending = Ending.STALLED
+    return ending, bytes(content)
 
 
 class HttpBody:

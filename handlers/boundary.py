@@ -90,11 +90,14 @@ class Boundary:
                 observe(record)
         return response
 
-    def protocol_error(self, status: int, message: str) -> web.Response:
-        """The answer to what is not a well-formed request, and so never became one."""
-        log.debug("refused before it was a request: %d %s", status, message)
+    def protocol_error(self, status: int, message: str, peer: str) -> web.Response:
+        """The answer to what is not a well-formed request; the observers see it as a request without words."""
         response = wire.plain_answer(status, "UNSUPPORTED", message)
-        _stamp(response, self.next_id())
+        record = Record(self._services.clock.now_s(), self.next_id(), "-", "-", peer or "-", "-", status=status)
+        record.error = message
+        _stamp(response, record.request_id)
+        for observe in self._observers:
+            observe(record)
         return response
 
     def next_id(self) -> str:

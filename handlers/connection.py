@@ -22,6 +22,7 @@ from aiohttp import web
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 
+from handlers.budget import Budget
 from handlers.buffers import BufferPool
 from handlers.crowd import Crowd, peer_of
 from handlers.heads import NO_BODY, Head, HeadCollector, Refusal, no_message
@@ -30,7 +31,8 @@ from handlers.lending import HELD_BYTES, LendingConnection
 from handlers.limits import Limits, Traffic
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-OnProtocolError = Callable[[int, str], web.Response]
+OnProtocolError = Callable[[int, str, str], web.Response]
+"""Status, message and the peer's address into an answer in the protocol's own shape."""
 Shortcut = Callable[[RawRequestMessage, str], bytes | None]
 """The whole answer to a request without a body, where it is at hand, from the head and the peer's address."""
 
@@ -72,6 +74,8 @@ class HttpServer(web.Server):
         self.traffic = Traffic()
         self.crowd = Crowd(self.limits)
         self.refused_now = 0
+        self.whole_bodies = Budget(self.limits.whole_bodies_bytes)
+        """For bodies that are read into memory (`handlers.body.read_small`)."""
         self.bursts = 0
         """How many files are being sent by a thread just now (`handlers.sending`)."""
 
@@ -328,7 +332,7 @@ class Connection(LendingConnection):
 
     def _refuser(self, refusal: Refusal) -> Handler:
         async def refuse(request: web.BaseRequest) -> web.StreamResponse:
-            return self.server.on_protocol_error(refusal.status, refusal.message)
+            return self.server.on_protocol_error(refusal.status, refusal.message, self.peer)
 
         return refuse
 
@@ -345,7 +349,7 @@ class Connection(LendingConnection):
         _log.error("a request failed: %s %s", request.method, request.path, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun already")
-        response = self.server.on_protocol_error(status, "internal error")
+        response = self.server.on_protocol_error(status, "internal error", self.peer)
         response.force_close()
         return response
 

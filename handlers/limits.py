@@ -31,6 +31,8 @@ class Limits:
     """Open connections of one address; 429 above. Behind a proxy all clients share an address."""
     discard_bytes: int = 64 * MIB
     """How much of a body nobody wants is read, so that its sender sees the answer instead of a reset."""
+    whole_bodies_bytes: int = 64 * MIB
+    """Bodies that are read into memory, of all connections together; others wait."""
     discard_s: float = 5.0
     """For how long that is done."""
 

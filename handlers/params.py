@@ -9,7 +9,7 @@ from model.digests import Digest
 from model.errors import DigestInvalid, PageInvalid
 from multipart.place import Place
 
-MAX_PAGE: Final = 10_000
+MAX_PAGE: Final = 1_000
 """Names on one page at the most; whoever asks for more, or for all, finds a Link to the next page."""
 
 _COUNT: Final = re.compile(r"\d{1,18}", re.ASCII)

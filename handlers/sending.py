@@ -37,6 +37,8 @@ PATIENCE_MS: Final = 5
 """How long a burst waits in its thread for a reader that is nearly as fast, while threads are to spare."""
 SPARE_BURSTS: Final = 2
 """Up to so many bursts at a time leave threads to spare."""
+PIECE_BYTES: Final = 64 * KIB
+"""Of an answer in memory, so much is given to the connection at a time."""
 SMALL_PIECE_BYTES: Final = 256 * KIB
 LARGE_PIECE_BYTES: Final = MIB
 QUICK_S: Final = 0.02
@@ -128,10 +130,14 @@ class _Sending:
     async def send(self, part: bytes | FileSpan) -> None:
         if isinstance(part, FileSpan):
             await self._send_span(part)
-        elif part:
+            return
+        for at in range(0, len(part), PIECE_BYTES):
+            if at:
+                await self.drained()
             self._check()
-            self._transport.write(part)
-            self._count(len(part))
+            piece = part[at : at + PIECE_BYTES]
+            self._transport.write(piece)
+            self._count(len(piece))
 
     async def _send_span(self, span: FileSpan) -> None:
         raise NotImplementedError
@@ -196,7 +202,7 @@ class _PlainSending(_Sending):
                 await self._room()
 
     async def _burst(self, file_fd: int, at: int, stop: int) -> tuple[int, bool]:
-        """One burst; while there are threads to spare it waits a moment for the reader in its thread, not in the loop."""
+        """One burst; while there are threads to spare it waits for the reader for a moment in its thread."""
         server = self._connection.server
         server.bursts += 1
         patience_ms = PATIENCE_MS if server.bursts <= SPARE_BURSTS else 0

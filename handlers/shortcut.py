@@ -16,6 +16,7 @@ from aiohttp.http import RawRequestMessage
 from auth.policy import Action, Decision
 from auth.principals import ANONYMOUS
 from handlers import headers
+from handlers.answers import AT_ONCE_BYTES
 from handlers.boundary import Record, request_id
 from handlers.routes import Endpoint, split
 from handlers.services import Services
@@ -52,7 +53,9 @@ class Shortcut:
             found = self._known(endpoint, repository, argument)
         except RegistryError:
             return None  # the usual way says it better
-        if found is None or self._services.policy(ANONYMOUS, Action.PULL, repository) is not Decision.ALLOW:
+        if found is None or len(found[1]) > AT_ONCE_BYTES:
+            return None
+        if self._services.policy(ANONYMOUS, Action.PULL, repository) is not Decision.ALLOW:
             return None
         fields, content = found
         now_s = clock.now_s()

@@ -22,4 +22,4 @@ async def page(call: Call) -> web.StreamResponse:
         else {}
     )
     seen = [name for name in found.names if call.services.policy(call.principal, Action.PULL, name) is Decision.ALLOW]
-    return answers.document({"repositories": seen}, headers=link)
+    return answers.listing({"repositories": seen}, link)

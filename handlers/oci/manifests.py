@@ -4,13 +4,15 @@ The stored bytes and the type they were pushed with come back unchanged, whateve
 converted, and a client that cannot read the type says so better than a 404 would.
 """
 
+import asyncio
+
 from aiohttp import web
 
 from handlers import answers, headers, locations, params
 from handlers.body import read_small
 from handlers.call import Call
 from model import names
-from model.descriptors import parse_manifest
+from model.descriptors import Manifest, parse_manifest
 from model.digests import Digest
 from model.errors import DigestMismatch, Invalid, TooManyParameters
 
@@ -23,7 +25,7 @@ async def fetch(call: Call) -> web.StreamResponse:
     fields = headers.of_manifest(stored)
     if params.matches(call.request.headers.get("If-None-Match"), stored.digest):
         return answers.empty(304, fields)
-    return web.Response(body=stored.content, headers=fields)
+    return answers.content(stored.content, fields)
 
 
 async def store(call: Call) -> web.StreamResponse:
@@ -31,8 +33,7 @@ async def store(call: Call) -> web.StreamResponse:
     reference = names.reference(call.argument)
     tags = _tags(call, reference)
     content = await read_small(call.request, limit_bytes=call.services.max_manifest_bytes)
-    manifest = parse_manifest(content, call.request.headers.get("Content-Type"))
-    digest = _digest(content, reference)
+    manifest, digest = await _understood(content, call.request.headers.get("Content-Type"), reference)
     await call.services.manifests.put(call.repository, content, manifest, digest, tags)
     fields = {"OCI-Subject": str(manifest.subject.digest)} if manifest.subject else {}
     if "tag" in call.query:
@@ -60,6 +61,15 @@ def _tags(call: Call, reference: Digest | str) -> list[str]:
     if len(asked) > MAX_TAG_PARAMETERS:
         raise TooManyParameters(f"at most {MAX_TAG_PARAMETERS} tag parameters in one request", tags=len(asked))
     return list(dict.fromkeys(names.tag(name) for name in asked))
+
+
+async def _understood(content: bytes, media_type: str | None, reference: Digest | str) -> tuple[Manifest, Digest]:
+    """What the manifest says, and its digest; a large one is looked at in a thread, since that takes a while."""
+
+    def look() -> tuple[Manifest, Digest]:
+        return parse_manifest(content, media_type), _digest(content, reference)
+
+    return look() if len(content) <= answers.AT_ONCE_BYTES else await asyncio.to_thread(look)
 
 
 def _digest(content: bytes, reference: Digest | str) -> Digest:

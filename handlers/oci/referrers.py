@@ -1,5 +1,6 @@
 """The referrers of a manifest, as an index (end-12): always 200, also for what does not exist yet."""
 
+import asyncio
 from typing import Any, Final
 
 from aiohttp import web
@@ -8,9 +9,13 @@ from handlers import answers
 from handlers.call import Call
 from model.descriptors import OCI_INDEX
 from model.digests import Digest
+from model.units import MIB
 
-PAGE_BYTES: Final = 4 * 1024 * 1024
-"""An answer above this is no manifest any more for most clients, so it goes on behind a Link."""
+PAGE_BYTES: Final = MIB
+"""An answer above this goes on behind a Link; the specification's own bound is 4 MiB, which is what clients read."""
+
+FEW: Final = 200
+"""More entries than this are measured in a thread."""
 
 
 async def list_referrers(call: Call) -> web.StreamResponse:
@@ -18,7 +23,8 @@ async def list_referrers(call: Call) -> web.StreamResponse:
     subject = Digest.parse(call.argument)
     wanted = [kind for kind in call.query.get("artifactType", []) if kind]
     found = await call.services.referrers.of(call.repository, subject, wanted)
-    shown, rest = _page(found, call.first("last"))
+    last = call.first("last")
+    shown, rest = _page(found, last) if len(found) <= FEW else await asyncio.to_thread(_page, found, last)
     headers = {"OCI-Filters-Applied": "artifactType"} if wanted else {}
     if rest:
         path = f"/v2/{call.repository}/referrers/{subject}"
@@ -26,7 +32,7 @@ async def list_referrers(call: Call) -> web.StreamResponse:
             path, [*(("artifactType", kind) for kind in wanted), ("last", shown[-1]["digest"])]
         )
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown}
-    return answers.document(index, headers=headers, media_type=OCI_INDEX)
+    return answers.listing(index, headers, media_type=OCI_INDEX)
 
 
 def _page(found: list[dict[str, Any]], last: str | None) -> tuple[list[dict[str, Any]], bool]:

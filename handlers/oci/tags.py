@@ -12,4 +12,4 @@ async def page(call: Call) -> web.StreamResponse:
     found = await call.services.tags.page(call.repository, limit, last)
     path = f"/v2/{call.repository}/tags/list"
     link = answers.next_link(path, [("n", limit), ("last", found.names[-1])]) if found.more and found.names else {}
-    return answers.document({"name": call.repository, "tags": found.names}, headers=link)
+    return answers.listing({"name": call.repository, "tags": found.names}, link)

@@ -37,6 +37,7 @@ STEPS: Final[dict[str, tuple[Any, str]]] = {
     "spool rest": (SpoolFile, "rest"),
     "spool rewind": (SpoolFile, "rewind"),
     "marks rewind": (marks, "rewind"),
+    "marks read": (marks, "read"),
     "spool seal": (SpoolFile, "seal"),
     "spool remove": (SpoolFile, "remove"),
     "file sync": (FileCalls, "sync_file"),

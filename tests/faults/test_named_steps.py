@@ -133,9 +133,12 @@ def test_a_call_that_fails_once_is_answered_clearly_and_the_retry_succeeds(
 
 
 def test_a_session_that_could_not_be_read_again_after_a_restart_can_be_read_later(server: FaultyServer) -> None:
-    """A disk that fails while the prefix is proven costs a 503, not the session."""
+    """A disk that fails while the prefix is proven costs a moment, not the session."""
     scenario = begun(s.SecondChunk, server, "reading again")
     server.kill()
+    server.break_at("marks read", act="EIO")
     server.start()
+    Client(server.port).request("GET", scenario.location).expect(204, 503)
     scenario.check()
+    assert server.struck
     scenario.retry()

@@ -192,7 +192,7 @@ class Stage:
             yield served
 
 
-def protocol_error(status: int, message: str) -> web.Response:
+def protocol_error(status: int, message: str, peer: str) -> web.Response:
     """The shape that the real server has for such answers does not matter here."""
     return web.json_response({"refused": message}, status=status)
 
