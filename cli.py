@@ -9,6 +9,7 @@ import argparse
 import difflib
 import json
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,6 +95,12 @@ def run(
 def say(text: str) -> None:
     """Tell the person who started us something, at once also when a pipe is listening."""
     print(text, flush=True)
+
+
+def mention(text: str) -> None:
+    """Tell the person on stderr, if it can be written without waiting: a stuck reader must not keep us from ending."""
+    if select.select([], [sys.stderr], [], 0)[1]:
+        print(text, file=sys.stderr, flush=True)
 
 
 def serve_command(invocation: Invocation) -> int:

@@ -101,7 +101,7 @@ async def _serve_until(
     """Put the handlers together, listen, and wait for the end."""
     config = rooms.config
     access = _access_log(rooms)
-    stats, readiness = Stats(), Readiness(rooms.services.repositories, rooms.folder.spool)
+    stats, readiness = Stats(), Readiness(rooms.services.repositories, rooms.folder.spool, rooms.folder.data_dir)
     metrics = None
     if config.metrics:
         sessions = rooms.services.sessions
@@ -126,7 +126,7 @@ async def _serve_until(
 def _access_log(rooms: Rooms) -> AccessLog | None:
     if not rooms.config.access_log:
         return None
-    return AccessLog(sys.stdout, as_json=rooms.config.log_format == "json", executor=rooms.workers)
+    return AccessLog(sys.stdout.fileno(), as_json=rooms.config.log_format == "json")
 
 
 def _server(rooms: Rooms, boundary: Boundary, shortcut: Shortcut, senders: ThreadPoolExecutor) -> HttpServer:
@@ -215,7 +215,7 @@ def _greet(config: Config, address: str) -> None:
 async def _drain(rooms: Rooms, server: HttpServer, runner: web.ServerRunner, hurry: asyncio.Event) -> None:
     """Take no new connections, let transfers finish for a while, then ask them to leave: what arrived stays."""
     grace_s = rooms.config.grace_s
-    cli.say(f"stopping; running transfers have {grace_s:g} s to finish (a second signal ends them now)")
+    cli.mention(f"stopping; running transfers have {grace_s:g} s to finish (a second signal ends them now)")
     ending, hurrying = asyncio.ensure_future(runner.cleanup()), asyncio.ensure_future(hurry.wait())
     await asyncio.wait({ending, hurrying}, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
     hurrying.cancel()

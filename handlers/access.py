@@ -7,62 +7,79 @@ import asyncio
 import contextlib
 import functools
 import json
-from concurrent.futures import Executor
-from typing import Final, TextIO
+import os
+import queue
+import threading
+from typing import Final
 
 from handlers.boundary import Record
 from model.clock import rfc3339
 
 FLUSH_S: Final = 0.25
+LAST_S: Final = 1.0
+"""How long the end of the process waits for the last lines."""
 MAX_WAITING: Final = 20_000
 """Lines kept while the destination does not take them; what comes then is counted and dropped, not kept in memory."""
 
 
 class AccessLog:
-    """Collects records and writes them as text or JSON lines."""
+    """Collects records and writes them as text or JSON lines to a descriptor, in a thread of its own.
 
-    def __init__(self, stream: TextIO, *, as_json: bool, executor: Executor) -> None:
-        self._stream = stream
+    Whoever reads the log may be slow, stuck or gone. That costs lines, which are counted, and never a request: the
+    thread is nobody else's, and neither the loop nor the end of the process waits for it.
+    """
+
+    def __init__(self, fd: int, *, as_json: bool) -> None:
+        """Lines go to a duplicate of `fd`."""
+        self._fd = os.dup(fd)
         self._format = _json_line if as_json else _text_line
-        self._executor = executor
-        self._waiting: list[Record] = []
-        self._dropped = 0
+        self._collected: list[Record] = []
+        self._batches: queue.SimpleQueue[list[Record] | None] = queue.SimpleQueue()
+        self._unwritten = self._dropped = 0
+        self._done = threading.Event()
 
     def __call__(self, record: Record) -> None:
         """Take note of a request."""
-        if len(self._waiting) < MAX_WAITING:
-            self._waiting.append(record)
+        if self._unwritten + len(self._collected) < MAX_WAITING:
+            self._collected.append(record)
         else:
             self._dropped += 1
 
     async def run(self) -> None:
-        """Write what comes in, until cancelled; then write the rest."""
+        """Write what comes in, until cancelled; then give the rest a moment to be written."""
+        threading.Thread(target=self._work, name="access-log", daemon=True).start()
         try:
             while True:
                 await asyncio.sleep(FLUSH_S)
-                await self.flush()
+                self._pass_on()
         finally:
-            self._write(self._take())
+            self._pass_on()
+            self._batches.put(None)
+            await asyncio.to_thread(self._done.wait, LAST_S)
 
-    async def flush(self) -> None:
-        """Write what is waiting."""
-        if records := self._take():
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._write, records)
+    def _pass_on(self) -> None:
+        if self._collected:
+            self._unwritten += len(self._collected)
+            self._batches.put(self._collected)
+            self._collected = []
 
-    def _take(self) -> list[Record]:
-        taken, self._waiting = self._waiting, []
-        return taken
+    def _work(self) -> None:
+        while (records := self._batches.get()) is not None:
+            lines = [self._format(record) for record in records]
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                lines.append(f"access log: {dropped} lines dropped, their reader is too slow")
+            # A log that cannot be written (full disk, closed pipe) must not stop the registry.
+            with contextlib.suppress(OSError):
+                _write_all(self._fd, ("\n".join(lines) + "\n").encode())
+            self._unwritten -= len(records)
+        self._done.set()
 
-    def _write(self, records: list[Record]) -> None:
-        lines = [self._format(record) for record in records]
-        if self._dropped:
-            lines.append(f"access log: {self._dropped} lines dropped, the destination is too slow")
-            self._dropped = 0
-        # A log that cannot be written (full disk, closed pipe) must not stop the registry.
-        with contextlib.suppress(OSError, ValueError):
-            if lines:
-                self._stream.write("\n".join(lines) + "\n")
-                self._stream.flush()
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _text_line(record: Record) -> str:
@@ -109,4 +126,4 @@ def _safe(text: str) -> str:
     """`text` as one word of printable ASCII, however it was sent."""
     if text.isascii() and text.isprintable() and " " not in text:
         return text[:2000]
-    return text[:2000].encode("ascii", "backslashreplace").decode().replace(" ", "\\x20").replace("\n", "\\n")
+    return text[:2000].encode("unicode_escape").decode().replace(" ", "\\x20")

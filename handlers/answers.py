@@ -15,16 +15,29 @@ AT_ONCE_BYTES = 64 * 1024
 """Answers up to this size are given to the connection in one piece."""
 
 
+def _nothing() -> None:
+    """Bytes in memory need no closing, and are not damaged."""
+
+
 class FileResponse(web.StreamResponse):
     """An answer whose body is sent in pieces by the boundary, after it has put its own headers on.
 
-    `parts` are sent in order; `close` is called once, whatever happens.
+    `parts` are sent in order; `close` is called once, whatever happens; `damaged` when a file proves too short.
     """
 
-    def __init__(self, status: int, headers: dict[str, str], parts: Sequence[Part], close: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        status: int,
+        headers: dict[str, str],
+        parts: Sequence[Part],
+        *,
+        close: Callable[[], None] = _nothing,
+        damaged: Callable[[], None] = _nothing,
+    ) -> None:
         super().__init__(status=status, headers=headers)
         self.parts = parts
         self.close = close
+        self.damaged = damaged
 
 
 def empty(status: int, headers: dict[str, str] | None = None) -> web.Response:
@@ -36,11 +49,7 @@ def content(body: bytes, headers: dict[str, str]) -> web.StreamResponse:
     """200 with `body`; a large one is passed on as the reader takes it, so that slow readers cost no copies of it."""
     if len(body) <= AT_ONCE_BYTES:
         return web.Response(body=body, headers=headers)
-    return FileResponse(200, {**headers, "Content-Length": str(len(body))}, [body], _nothing_to_close)
-
-
-def _nothing_to_close() -> None:
-    """Bytes in memory need no closing."""
+    return FileResponse(200, {**headers, "Content-Length": str(len(body))}, [body])
 
 
 def document(

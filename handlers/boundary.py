@@ -21,15 +21,19 @@ from auth.principals import ANONYMOUS, Principal
 from handlers import headers, routes, wire
 from handlers.answers import FileResponse
 from handlers.call import Call
-from handlers.sending import ClientGone
+from handlers.sending import ClientGone, ShortFile
 from handlers.services import Services
 from handlers.streaming import send_body
 from model import names
 from model.errors import Denied, NameInvalid, NameUnknown, RegistryError, Unauthorized
+from multipart.interrupted import BodyVanished
 
 log = logging.getLogger("holdfast.http")
 
 PlainHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+GONE_STATUS: Final = 499
+"""What log and metrics say for a client that left before its body was whole; nobody is there to get an answer."""
 
 _GIVEN_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -77,11 +81,17 @@ class Boundary:
         record = self._record(request, clock.now_s())
         response = await self._answer(request, record)
         _stamp(response, record.request_id)
-        record.status = response.status
+        record.status = GONE_STATUS if record.gone else response.status
         try:
             record.sent_bytes = await _send(request, response)
         except ClientGone as gone:
             record.gone, record.sent_bytes = True, gone.sent_bytes
+        except ShortFile as short:
+            record.error = str(short)
+            # Without a traceback: what is wrong is on the disk, not in the program.
+            log.error("request %s: stored file damaged: %s: %s", record.request_id, record.path, short)  # noqa: TRY400
+            if isinstance(response, FileResponse):
+                response.damaged()
         except ConnectionError:
             record.gone = True
         finally:
@@ -92,7 +102,7 @@ class Boundary:
 
     def protocol_error(self, status: int, message: str, peer: str) -> web.Response:
         """The answer to what is not a well-formed request; the observers see it as a request without words."""
-        response = wire.plain_answer(status, "UNSUPPORTED", message)
+        response = wire.refusal(status, message)
         record = Record(self._services.clock.now_s(), self.next_id(), "-", "-", peer or "-", "-", status=status)
         record.error = message
         _stamp(response, record.request_id)
@@ -122,6 +132,7 @@ class Boundary:
             return await self._dispatch(call, record)
         except RegistryError as error:
             record.error = error.message
+            record.gone = isinstance(error, BodyVanished)
             return wire.answer(error, call.repository)
         except Exception:
             # The last door: whatever gets here is a fault of ours, told in the log and not to the client.

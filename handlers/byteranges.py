@@ -19,19 +19,28 @@ from store.values import LocalBlob, SmallBlob, StreamedBlob
 Blob = SmallBlob | LocalBlob | StreamedBlob
 
 
-def blob_answer(request: web.BaseRequest, blob: Blob, headers: dict[str, str]) -> web.StreamResponse:
-    """What to answer to a GET of `blob`. A file that is open is closed when the answer is through, or refused."""
+def blob_answer(
+    request: web.BaseRequest, blob: Blob, headers: dict[str, str], *, damaged: Callable[[], None]
+) -> web.StreamResponse:
+    """What to answer to a GET of `blob`. A file that is open is closed when the answer is through, or refused.
+
+    `damaged` is called when the stored bytes end before their end while they are sent.
+    """
     try:
         spans = _requested(request, blob.size_bytes, headers["ETag"])
     except RangeNotSatisfiable:
         _closer(blob)()
         raise
     if spans is None:
-        return _answer(200, blob, headers, [Span(0, blob.size_bytes)], None)
-    if len(spans) == 1:
+        answer = _answer(200, blob, headers, [Span(0, blob.size_bytes)], None)
+    elif len(spans) == 1:
         content_range = f"bytes {spans[0].start}-{spans[0].stop - 1}/{blob.size_bytes}"
-        return _answer(206, blob, {**headers, "Content-Range": content_range}, spans, None)
-    return _answer(206, blob, headers, spans, secrets.token_hex(16))
+        answer = _answer(206, blob, {**headers, "Content-Range": content_range}, spans, None)
+    else:
+        answer = _answer(206, blob, headers, spans, secrets.token_hex(16))
+    if isinstance(answer, FileResponse):
+        answer.damaged = damaged
+    return answer
 
 
 def _requested(request: web.BaseRequest, size_bytes: int, etag: str) -> list[Span] | None:
@@ -53,7 +62,7 @@ def _answer(
             status=status, body=b"".join(part for part in parts if isinstance(part, bytes)), headers=headers
         )
     length = sum(len(part) if isinstance(part, bytes) else part.length for part in parts)
-    return FileResponse(status, {**headers, "Content-Length": str(length)}, parts, _closer(blob))
+    return FileResponse(status, {**headers, "Content-Length": str(length)}, parts, close=_closer(blob))
 
 
 def _multipart(blob: Blob, spans: list[Span], boundary: str, media_type: str) -> list[Part]:

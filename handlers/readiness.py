@@ -29,14 +29,13 @@ class Readiness:
     def __init__(
         self,
         repositories: Repositories,
-        spool_dir: Path,
-        *,
+        *folders: Path,
         fresh_s: float = FRESH_S,
         patience_s: float = PATIENCE_S,
         needed_bytes: int = NEEDED_BYTES,
     ) -> None:
         self._repositories = repositories
-        self._spool_dir = spool_dir
+        self._folders = folders
         self._fresh_s, self._patience_s, self._needed_bytes = fresh_s, patience_s, needed_bytes
         self._look: asyncio.Task[str] | None = None
         self._began_s = self._ended_s = 0.0
@@ -74,12 +73,15 @@ class Readiness:
             self._ended_s = asyncio.get_running_loop().time()
 
     def _storage(self) -> str:
-        """What is wrong with the storage, if anything. Blocks."""
+        """What is wrong with the folders, if anything: the catalog may be on another disk than uploads and blobs."""
+        return next((wrong for folder in self._folders if (wrong := self._wrong_with(folder))), "")
+
+    def _wrong_with(self, folder: Path) -> str:
         try:
-            free_bytes = shutil.disk_usage(self._spool_dir).free
+            free_bytes = shutil.disk_usage(folder).free
             if free_bytes < self._needed_bytes:
                 return f"the storage is full: {human_bytes(free_bytes)} are free"
-            with tempfile.TemporaryFile(dir=self._spool_dir, buffering=0) as probe:
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
                 probe.write(bytes(4 * KIB))
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from handlers.boundary import Record
+from handlers.boundary import GONE_STATUS, Record
 
 BUCKETS_S: Final = (0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0)
 """Upper bounds of the durations that are told apart: answers from memory, from the disk, and transfers."""
@@ -22,7 +22,7 @@ class Tally:
     """The requests of one endpoint."""
 
     requests: dict[tuple[str, str], int] = field(default_factory=dict)
-    """By method and class of status (`2xx`)."""
+    """By method and class of status (`2xx`), or `gone`."""
     durations: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     """How many fell into each bucket; the last is for those above all bounds."""
     seconds: float = 0.0
@@ -46,7 +46,7 @@ class Stats:
         if tally is None:
             tally = self._tallies[record.endpoint] = Tally()
         method = record.method if record.method in METHODS else "OTHER"
-        key = (method, f"{record.status // 100}xx")
+        key = (method, "gone" if record.status == GONE_STATUS else f"{record.status // 100}xx")
         tally.requests[key] = tally.requests.get(key, 0) + 1
         tally.durations[bisect_left(BUCKETS_S, record.seconds)] += 1
         tally.seconds += record.seconds

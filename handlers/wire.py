@@ -43,6 +43,10 @@ STATUS: Final[dict[type[RegistryError], int]] = {
 }
 
 
+_REFUSALS: Final = {429: "TOOMANYREQUESTS", 500: "UNKNOWN", 503: "UNAVAILABLE"}
+"""Docker gives a push up at once for UNSUPPORTED, and tries again for the others."""
+
+
 def status_of(error: RegistryError) -> int:
     """The status of the most specific row of STATUS that `error` is an instance of."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
@@ -51,6 +55,12 @@ def status_of(error: RegistryError) -> int:
 def answer(error: RegistryError, repository: str = "") -> web.Response:
     """The answer a caller gets for `error`, in the shape of the distribution specification."""
     return _response(status_of(error), error.code, error.message, error.detail, _headers(error, repository))
+
+
+def refusal(status: int, message: str) -> web.Response:
+    """The answer to what never became a request: not well-formed, too large, too late, or one connection too many."""
+    headers = {"Retry-After": "5"} if status in (429, 503) else {}
+    return _response(status, _REFUSALS.get(status, "UNSUPPORTED"), message, {}, headers)
 
 
 def plain_answer(status: int, code: str, message: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""Three calls of the kernel that Python does not bind: early write-back, preallocation, and both made optional.
+"""What the filesystem is asked beside reading and writing: early write-back, reserving room, whether there is room.
 
 They only make things faster or let a full disk show early; where a filesystem does not know them, nothing is lost.
 ctypes releases the GIL during the call.
@@ -48,3 +48,14 @@ def reserve(fd: int, offset: int, length_bytes: int) -> None:
     code = ctypes.get_errno()
     if failed and code not in _UNSUPPORTED:
         raise OSError(code, os.strerror(code))
+
+
+def require_room(fd: int, length_bytes: int) -> None:
+    """See that the filesystem has so much left; it may be gone a moment later.
+
+    Raises:
+        OSError: ENOSPC.
+    """
+    found = os.fstatvfs(fd)
+    if found.f_bavail * found.f_frsize < length_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -54,6 +54,11 @@ class Session:
         """How many bytes are received: S in oci.md 2."""
         return self.spool.offset_bytes
 
+    @property
+    def is_unused(self) -> bool:
+        """It is known to hold nothing, and nobody sends it anything."""
+        return self._recovered and self.offset_bytes == 0 and self.receiving is None
+
     def move(self, event: Event) -> None:
         """Go to the state that follows; WrongState if there is none."""
         self.state = after(self.state, event)

@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from model.clock import Clock
 from model.digests import Digest
@@ -28,6 +29,9 @@ from multipart.states import Event, State
 from multipart.uninterrupted import to_its_end
 from store.blobs import Blobs
 from store.uploads import UploadRow
+
+UNUSED_S: Final = 600.0
+"""A session that got no byte for so long has probably been given up."""
 
 log = logging.getLogger("holdfast.uploads")
 
@@ -73,6 +77,7 @@ class Sessions:
         Raises:
             TooMany: a limit on open sessions is reached.
         """
+        await self._make_room(repository)
         self._check_limits(repository)
         now = self._clock.now_s()
         row = UploadRow(
@@ -92,10 +97,13 @@ class Sessions:
         return session
 
     async def offset(self, repository: str, upload_id: str) -> int:
-        """How many bytes the session holds; after a restart, only what is proven. UploadUnknown if there is none."""
+        """How many bytes the session holds; after a restart, only what is proven. Asking is no use of the session.
+
+        Raises:
+            UploadUnknown: there is none.
+        """
         session = self._get(repository, upload_id)
         await session.recover()
-        self._touch(session)
         return session.offset_bytes
 
     async def append(self, repository: str, upload_id: str, body: Body, place: Place) -> int:
@@ -277,6 +285,21 @@ class Sessions:
         except BlobUnknown:
             return False
         return True
+
+    async def _make_room(self, repository: str) -> None:
+        """When the repository is at its limit, end its oldest session that nobody ever used.
+
+        Clients that give up never say so: they begin anew. Without this, their remains would lock the others out until
+        they expire.
+        """
+        if self._per_repository.get(repository, 0) < self._limits.per_repository:
+            return
+        now = self._clock.now_s()
+        for session in self.all():
+            if session.row.repository == repository and session.is_unused and now - session.touched_at_s > UNUSED_S:
+                async with self._turn(session, None):
+                    await self._discard(session, Event.EXPIRE)
+                return
 
     async def _discard(self, session: Session, event: Event) -> None:
         """Forget a session and its files. The ledger goes first: when it fails, nothing has changed."""

@@ -24,7 +24,10 @@ MARK_BYTES: Final = 256 * 1024
 """At least this much lies between two marks, so that a slow client does not make a mark of every packet."""
 
 RESERVED_BYTES: Final = MIB
-"""Bodies announced to be this long or longer get their room on the disk before they are received."""
+"""Bodies announced to be this long or longer are refused at once when the disk has no room for them."""
+
+RESERVE_AHEAD_BYTES: Final = 64 * MIB
+"""So much of them is reserved ahead of what has arrived. Announcing a length must not take the disk from others."""
 
 CHECKPOINTS: Final = 8
 """Offsets whose digests are remembered; going back to another one reads the prefix again."""
@@ -55,6 +58,7 @@ class SpoolFile:
         """Something was written since the last `sync`."""
         self._checkpoints: dict[int, RunningDigests] = {0: self.digests.copy()}
         self._fd = self._marks_fd = -1
+        self._expected_end = self._reserved_end = 0  # of the body under way: what was announced, what has its room
         self._reserved = False  # whether room was reserved beyond what was received
         self._ever_marked = False
         self._named = False  # whether the names of the two files are on the disk
@@ -68,8 +72,10 @@ class SpoolFile:
         try:
             self._open_data()
             if expected_bytes is not None:
-                self._reserved = True
-                filesystem.reserve(self._fd, self.offset_bytes, expected_bytes)
+                filesystem.require_room(self._fd, expected_bytes)
+                self._expected_end = self._reserved_end = self.offset_bytes
+                self._expected_end += expected_bytes
+                self._reserve_ahead()
         except OSError as error:
             self._give_back()
             self.close()
@@ -88,6 +94,7 @@ class SpoolFile:
             self.digests.update(data)
             self.offset_bytes = start + len(data)
             self.dirty = True
+            self._reserve_ahead()
             if self.offset_bytes - self._marked_bytes >= MARK_BYTES:
                 self._mark()
             if self.offset_bytes - self._written_back_bytes >= WRITE_BACK_BYTES:
@@ -138,8 +145,8 @@ class SpoolFile:
         self.dirty = False
         try:
             if not self._named:
+                self._named = True  # before it is: a file that is made meanwhile says no again
                 _sync_folder(self.path.parent)
-                self._named = True
             for path in (self.path, self.marks_path):
                 fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
@@ -149,7 +156,7 @@ class SpoolFile:
         except FileNotFoundError:
             return  # committed or cancelled meanwhile
         except OSError as error:
-            self.dirty = True
+            self.dirty, self._named = True, False
             raise storage_error(error, "syncing the upload") from error
 
     def moved_away(self) -> tuple[int, Digest] | None:
@@ -157,7 +164,10 @@ class SpoolFile:
 
         The marks are still there then, and the last one, made when the last request was over, is of the whole.
         """
-        mark = None if self.path.exists() else marks.last(self.marks_path)
+        try:
+            mark = None if self.path.exists() else marks.last(self.marks_path)
+        except OSError as error:
+            raise storage_error(error, "reading the upload again") from error
         return None if mark is None else (mark[0], Digest(ALWAYS, mark[1].hex()))
 
     def recover(self) -> None:
@@ -242,6 +252,17 @@ class SpoolFile:
             with suppress(OSError):
                 self._trim()
 
+    def _reserve_ahead(self) -> None:
+        """Keep some room of what was announced reserved: enough for long extents, not enough to lock others out."""
+        if (
+            self._reserved_end < self._expected_end
+            and self._reserved_end - self.offset_bytes < RESERVE_AHEAD_BYTES // 2
+        ):
+            length_bytes = min(RESERVE_AHEAD_BYTES, self._expected_end - self._reserved_end)
+            self._reserved = True
+            filesystem.reserve(self._fd, self._reserved_end, length_bytes)
+            self._reserved_end += length_bytes
+
     def _trim(self) -> None:
         """Cut the file to what was received: never longer, so that no hole is ever taken for data."""
         size_bytes = os.fstat(self._fd).st_size
@@ -250,6 +271,7 @@ class SpoolFile:
         if size_bytes > self.offset_bytes or self._reserved:
             os.ftruncate(self._fd, self.offset_bytes)
             self._reserved = False
+        self._expected_end = self._reserved_end = 0
 
     def _remember(self) -> None:
         """Keep the digests of where we are: the offset is about to be handed out, and may come back."""

@@ -1,5 +1,7 @@
 """Blobs: GET, HEAD and DELETE, with ranges and conditions (end-2, end-10)."""
 
+from functools import partial
+
 from aiohttp import web
 
 from handlers import answers, headers, params
@@ -15,7 +17,8 @@ async def fetch(call: Call) -> web.StreamResponse:
         await call.services.blobs.size(call.repository, digest)
         return answers.empty(304, headers.of_blob(digest))
     blob = await call.services.blobs.content(call.repository, digest)
-    return blob_answer(call.request, blob, headers.of_blob(digest))
+    damaged = partial(call.services.blobs.note_damaged, digest)
+    return blob_answer(call.request, blob, headers.of_blob(digest), damaged=damaged)
 
 
 async def head(call: Call) -> web.StreamResponse:

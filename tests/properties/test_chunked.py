@@ -5,7 +5,14 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from handlers.chunked import MAX_LINE_BYTES, MAX_TRAILER_BYTES, ChunkedDecoder, State
+from handlers.chunked import (
+    FREE_CHUNKS,
+    MAX_LINE_BYTES,
+    MAX_TRAILER_BYTES,
+    MIN_MEAN_BYTES,
+    ChunkedDecoder,
+    State,
+)
 
 EXTENSION = st.sampled_from([b"", b";a", b";a=b", b' ;q="x;y"', b";" + b"e" * 200])
 TRAILER = st.sampled_from([b"A: b\r\n", b"Digest: sha-256=abc\r\n", b"x-empty:\r\n"])
@@ -78,7 +85,11 @@ def test_nonsense_never_raises_and_reads_the_same_however_it_is_cut(nonsense: by
     assert decode([nonsense] if nonsense else []) == decode(pieces(nonsense, cuts))
 
 
-SIZES = st.text(alphabet="0123456789abcdefABCDEFxX+-_ \t\n\r.;g", max_size=20).map(str.encode)
+SIZES = (
+    st.text(alphabet="0123456789abcdefABCDEFxX+-_ \t\n\r.;g", max_size=20)
+    .map(str.encode)
+    .filter(lambda size: b"\r\n" not in size)
+)
 
 
 @given(SIZES)
@@ -114,3 +125,44 @@ def test_line_feeds_alone_end_nothing() -> None:
     for broken in (b"5\nhello\r\n", b"5\r\nhello\n", b"0\n\n", b"0\r\n\n", b"0\r\nA: b\n\r\n", b"5\r\nhelloX\r\n"):
         assert decode([broken])[2] is State.BROKEN
         assert decode([bytes([byte]) for byte in broken])[2] is State.BROKEN
+
+
+def chunks_of(size: int, count: int) -> bytes:
+    return (b"%x\r\n" % size + b"x" * size + b"\r\n") * count
+
+
+def test_a_body_of_nothing_but_tiny_chunks_is_refused() -> None:
+    end = b"0\r\n\r\n"
+    line_by_line = chunks_of(1, FREE_CHUNKS)
+    assert decode([line_by_line + end]) == (b"x" * FREE_CHUNKS, b"", State.ENDED)
+    for parts in ([line_by_line, chunks_of(1, 1000)], [bytes([byte]) for byte in line_by_line + chunks_of(1, 1)]):
+        data, _, state = decode(parts)
+        assert (data, state) == (b"x" * FREE_CHUNKS, State.BROKEN)  # what came before is kept
+
+
+def test_many_chunks_of_a_fair_mean_are_fine() -> None:
+    end = b"0\r\n\r\n"
+    assert decode([chunks_of(MIN_MEAN_BYTES, 2 * FREE_CHUNKS) + end])[2] is State.ENDED
+    assert decode([chunks_of(MIN_MEAN_BYTES - 1, 2 * FREE_CHUNKS) + end])[2] is State.BROKEN
+    mixed = chunks_of(2 * MIN_MEAN_BYTES, FREE_CHUNKS) + chunks_of(1, FREE_CHUNKS)
+    assert decode([mixed + end])[2] is State.ENDED
+
+
+def test_a_size_line_is_read_without_a_look_at_what_follows() -> None:
+    """A chunk of 16 bytes must not cost what reading a line of 4 KiB costs."""
+    body = memoryview(bytearray(chunks_of(MIN_MEAN_BYTES, 8000)))
+
+    class Looked(ChunkedDecoder):
+        __slots__ = ("long_way",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.long_way = 0
+
+        def _read_line(self, piece: memoryview, source: int, length: int) -> int:
+            self.long_way += 1
+            return super()._read_line(piece, source, length)
+
+    decoder = Looked()
+    assert decoder.feed(body, len(body)) == (MIN_MEAN_BYTES * 8000, len(body))
+    assert decoder.long_way <= 1  # the CRLF at the very end, whose size line has not come

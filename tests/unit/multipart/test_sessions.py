@@ -399,7 +399,7 @@ async def test_a_full_disk_ends_nothing_in_the_background(tmp_path):
         real = h.catalog.run
         await without_a_catalog(h)
         clock.time_s += 10
-        await h.sessions.offset(REPOSITORY, session.id)
+        await h.sessions.append(REPOSITORY, session.id, PlayedBody([TWO]), at(9))
         await h.sessions.flush()
         clock.time_s += 1000
         assert await h.sessions.expire() == 0
@@ -426,3 +426,27 @@ async def test_rule_10_a_wrong_digest_is_said_on_a_full_disk_too(tmp_path):
         with pytest.raises(DigestMismatch):
             await h.sessions.finish(REPOSITORY, session.id, PlayedBody([ONE]), at(0), Digest.of(TWO))
         assert h.spooled() == []
+
+
+async def test_a_repository_full_of_sessions_nobody_used_makes_room_for_a_new_one(tmp_path):
+    clock = HandClock()
+    async with house(tmp_path, clock, per_repository=2) as h:
+        used, unused = await h.sessions.open(REPOSITORY), await h.sessions.open(REPOSITORY)
+        await h.sessions.append(REPOSITORY, used.id, PlayedBody([ONE]), at(0))
+        with pytest.raises(TooMany):
+            await h.sessions.open(REPOSITORY)
+        clock.time_s += 1000
+        await h.sessions.open(REPOSITORY)
+        with pytest.raises(UploadUnknown):
+            await h.sessions.offset(REPOSITORY, unused.id)
+        assert await h.sessions.offset(REPOSITORY, used.id) == 9
+
+
+async def test_rule_15_asking_where_a_session_stands_does_not_keep_it(tmp_path):
+    clock = HandClock()
+    async with house(tmp_path, clock, expiry_s=100) as h:
+        session = await h.sessions.open(REPOSITORY)
+        clock.time_s += 90
+        await h.sessions.offset(REPOSITORY, session.id)
+        clock.time_s += 20
+        assert await h.sessions.expire() == 1

@@ -149,6 +149,32 @@ def test_a_disk_that_takes_less_than_it_is_given_is_given_the_rest(tmp_path, mon
     assert grown(tmp_path, b"a body in pieces of three").path.read_bytes() == b"a body in pieces of three"
 
 
+def test_a_body_that_the_disk_has_no_room_for_is_refused_before_a_byte_is_received(tmp_path):
+    free = os.statvfs(tmp_path)
+    with pytest.raises(StorageFull):
+        SpoolFile(tmp_path, UPLOAD).open(free.f_bavail * free.f_frsize + (1 << 30))
+
+
+def test_announcing_a_length_does_not_take_the_room_for_all_of_it(tmp_path):
+    file = SpoolFile(tmp_path, UPLOAD)
+    file.open(1 << 30)
+    file.write(memoryview(b"one byte"))
+    reserved = file.path.stat().st_blocks * 512
+    assert reserved <= spool.RESERVE_AHEAD_BYTES + (1 << 20)
+    file.rest()
+
+
+def test_room_goes_on_being_reserved_ahead_of_what_arrives(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(filesystem, "reserve", lambda fd, offset, length: asked.append((offset, length)))
+    monkeypatch.setattr(spool, "RESERVE_AHEAD_BYTES", 100)
+    file = SpoolFile(tmp_path, UPLOAD)
+    file.open(250)
+    for _ in range(25):
+        file.write(memoryview(bytes(10)))
+    assert asked == [(0, 100), (100, 100), (200, 50)]
+
+
 def test_room_is_reserved_before_a_byte_is_received(tmp_path, monkeypatch):
     def full(fd, offset, length_bytes):
         raise OSError(errno.ENOSPC, "No space left on device")

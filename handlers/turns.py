@@ -1,0 +1,96 @@
+"""Fair turns: who waits for something scarce is served by address in turn, so that many streams of one starve nobody.
+
+Within an address it is first come first served. All clients behind a proxy are one address, and so are those of a unix
+socket.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+WORKING_AT_ONCE: Final = 8
+"""So many turns are with the worker threads at a time; those that wait behind them are served by address."""
+
+
+class Lines(Generic[T]):
+    """A queue with a line for each address; the heads of the lines are taken in turn."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, deque[T]] = {}
+        """Never an empty one; the address whose turn is next comes first."""
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, peer: str, item: T) -> None:
+        """Queue `item` in the line of `peer`."""
+        self._lines.setdefault(peer, deque()).append(item)
+        self._count += 1
+
+    def first(self) -> T:
+        """What `popleft` would take."""
+        return next(iter(self._lines.values()))[0]
+
+    def popleft(self) -> T:
+        """Take the item whose turn it is; its address goes behind all others.
+
+        Raises:
+            StopIteration: there is none.
+        """
+        peer = next(iter(self._lines))
+        line = self._lines.pop(peer)
+        item = line.popleft()
+        if line:
+            self._lines[peer] = line
+        self._count -= 1
+        return item
+
+    def remove(self, peer: str, item: T) -> None:
+        """Take `item` out of the line of `peer`, whose turn stays.
+
+        Raises:
+            KeyError, ValueError: it is not there.
+        """
+        line = self._lines[peer]
+        line.remove(item)
+        if not line:
+            del self._lines[peer]
+        self._count -= 1
+
+
+class Turns:
+    """Gives turns of a pool of threads to addresses in turn. Used on the event loop only.
+
+    The pool itself serves first come first served; so it is given no more than `at_once` turns at a time.
+    """
+
+    def __init__(self, workers: Executor, at_once: int = WORKING_AT_ONCE) -> None:
+        self._workers = workers
+        self._at_once = at_once
+        self._waiting: Lines[Callable[[], None]] = Lines()
+        self.running = 0
+        """Turns that are with the pool and have not told their end."""
+
+    def take(self, peer: str, work: Callable[[], None]) -> None:
+        """Have `work` called in a thread when it is the turn of `peer`; its end is to be told by `ended`.
+
+        Raises:
+            RuntimeError: the pool was shut down.
+        """
+        if self.running < self._at_once:
+            self._workers.submit(work)
+            self.running += 1
+        else:
+            self._waiting.append(peer, work)
+
+    def ended(self) -> None:
+        """A turn has ended; the next begins."""
+        self.running -= 1
+        while self._waiting and self.running < self._at_once:
+            work = self._waiting.popleft()
+            self._workers.submit(work)
+            self.running += 1
