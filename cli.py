@@ -123,8 +123,15 @@ def config_check(invocation: Invocation) -> int:
     """Say that the configuration can be used; what is wrong with it is raised on the way."""
     config = invocation.config
     check_folders(config)
-    print(f"The configuration is good: listening on {config.listen}, keeping everything in {config.storage_root}.")
+    print(f"The configuration is good: listening on {config.listen}, keeping {kept_where(config)}.")
     return 0
+
+
+def kept_where(config: Config) -> str:
+    """Where what lies, in words."""
+    if config.storage_root == config.data_dir:
+        return f"everything in {config.data_dir}"
+    return f"names in {config.data_dir}, blobs in {config.storage_root}"
 
 
 def config_page(invocation: Invocation) -> int:

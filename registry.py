@@ -206,7 +206,7 @@ def _address(host: str, port: int) -> str:
 def _greet(config: Config, address: str) -> None:
     """Tell the person who started us where we are, and the one command that pushes a first image."""
     cli.say(
-        f"Holdfast serves on http://{address} and keeps everything in {config.data_dir}\n"
+        f"Holdfast serves on http://{address} and keeps {cli.kept_where(config)}\n"
         f"first image:  skopeo copy --dest-tls-verify=false docker-archive:IMAGE.tar docker://{address}/hello/world:1\n"
         f"         or:  docker tag IMAGE {address}/hello/world:1 && docker push {address}/hello/world:1"
     )
