@@ -12,8 +12,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from aiohttp import web
 
@@ -153,12 +154,13 @@ def _server(rooms: Rooms, boundary: Boundary, shortcut: Shortcut, senders: Threa
 async def _background(rooms: Rooms) -> AsyncIterator[asyncio.TaskGroup]:
     """What goes on beside the requests; ends with them."""
     sessions, expiry_s = rooms.services.sessions, rooms.config.upload_expiry_s
-    works = (
+    works: list[Coroutine[Any, Any, None]] = [
         _for_ever("flushing uploads", sessions.flush, FLUSH_S),
         _for_ever("expiring uploads", sessions.expire, min(60.0, max(1.0, expiry_s / 4))),
         sessions.recover_all(),
-        keep_daily(rooms.folder.data_dir, rooms.clock),
-    )
+    ]
+    if rooms.config.storage_driver != "memory":  # then the names go with the content, and no copy is of use
+        works.append(keep_daily(rooms.folder.data_dir, rooms.clock))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in works]
         try:

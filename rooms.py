@@ -4,9 +4,10 @@ The server opens them (`registry.py`), and so does a command that works on a sto
 folder's lock while they are inside, so there is one process on a folder at any time. No logic lives here.
 """
 
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from auth.policy import open_to_all
@@ -29,6 +30,9 @@ from store.tags import Tags
 
 WORKERS = 8
 """Threads for disk and hashing, shared by everything that receives; more gain nothing on a few cores."""
+
+PASSING_NAME = "passing"
+"""In the data folder: what goes with content that is kept in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +59,15 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
     clock, durable = SystemClock(), config.durability == "full"
     with (
         DataFolder(config.data_dir, config.storage_root) as folder,
+        _lasting_as_content(config, folder) as names,
+        _backend(config, durable) as backend,
         ThreadPoolExecutor(WORKERS, thread_name_prefix="worker") as workers,
     ):
         hot = Hot(config.cache_bytes)
-        catalog = Catalog(folder.data_dir, clock, durable=durable, drop=hot.drop)
+        catalog = Catalog(names.data_dir, clock, durable=durable, drop=hot.drop)
         catalog.open()
         try:
-            backend = _backend(config, durable)
-            services = _services(config, clock, catalog, hot, backend, folder, workers)
+            services = _services(config, clock, catalog, hot, backend, names, workers)
             try:
                 await services.sessions.settle()
                 yield Rooms(config, clock, folder, catalog, hot, backend, services, workers)
@@ -72,10 +77,34 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
             catalog.close()
 
 
-def _backend(config: Config, durable: bool) -> Backend:
+@contextmanager
+def _lasting_as_content(config: Config, folder: DataFolder) -> Iterator[DataFolder]:
+    """Where names and uploads are: in the folder itself, or, with content in memory, in one that goes as that does.
+
+    Names must not outlive their bytes. What a killed process left of such a folder goes at the next start.
+    """
+    if config.storage_driver != "memory":
+        yield folder
+        return
+    passing = folder.data_dir / PASSING_NAME
+    shutil.rmtree(passing, ignore_errors=True)
+    try:
+        with DataFolder(passing) as inside:
+            yield inside
+    finally:
+        shutil.rmtree(passing, ignore_errors=True)
+
+
+@contextmanager
+def _backend(config: Config, durable: bool) -> Iterator[Backend]:
     if config.storage_driver == "memory":
-        return MemoryBackend()
-    return FsBackend(config.storage_root, durable=durable)
+        yield MemoryBackend()
+        return
+    backend = FsBackend(config.storage_root, durable=durable)
+    try:
+        yield backend
+    finally:
+        backend.close()
 
 
 def _services(
@@ -84,7 +113,7 @@ def _services(
     catalog: Catalog,
     hot: Hot,
     backend: Backend,
-    folder: DataFolder,
+    names: DataFolder,
     workers: ThreadPoolExecutor,
 ) -> Services:
     blobs = Blobs(catalog, backend, hot, clock, small_blob_bytes=config.small_blob_bytes)
@@ -98,7 +127,7 @@ def _services(
         sessions=Sessions(
             ledger=Ledger(catalog),
             blobs=blobs,
-            spool_folder=folder.spool,
+            spool_folder=names.spool,
             workers=workers,
             clock=clock,
             limits=limits,

@@ -213,7 +213,7 @@ async def catalog_backup(desk: Desk) -> Answer:
 
 async def catalog_copies(desk: Desk) -> Answer:
     """The copies of the catalog, the newest first."""
-    copies = await asyncio.to_thread(backups.list_backups, desk.rooms.config.data_dir)
+    copies = await asyncio.to_thread(backups.list_backups, desk.rooms.catalog.data_dir)
     now_s = desk.rooms.clock.now_s()
     return {"copies": [_copy(copy, now_s) for copy in copies]}
 

@@ -88,18 +88,31 @@ async def in_thread(pool: Executor | None, job: Callable[[], T], undo: Callable[
     """
     future = asyncio.get_running_loop().run_in_executor(pool, job)
     try:
-        return await asyncio.shield(future)
+        return await to_its_end(future)
     except asyncio.CancelledError:
-        await _done(future)
         if not future.cancelled() and future.exception() is None and undo is not None:
             undo(future.result())
         raise
 
 
-async def _done(future: asyncio.Future[T]) -> None:
-    """Wait for `future`, however often that is cancelled."""
-    while not future.done():
+async def to_its_end(running: asyncio.Future[T]) -> T:
+    """What `running` returns or raises; a cancellation, however often it comes, is raised only when that has ended."""
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await ended(running)
+        raise
+
+
+async def ended(running: asyncio.Future[T]) -> None:
+    """Return when `running` has ended, whatever it came to; a cancellation is raised, but not before."""
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
         try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue
+            await asyncio.wait([running])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not running.cancelled():
+        running.exception()  # whoever wants it asks for it; nobody need be told that it was not asked for
+    if cancelled is not None:
+        raise cancelled

@@ -12,14 +12,9 @@ from handlers.connection import Connection, connection_of
 from handlers.gathering import Gathering
 from handlers.incoming import Incoming
 from handlers.receiving import Reception
-from model.errors import TooLarge, UploadInvalid
+from model.errors import TooLarge
 from multipart.bodies import Body, EmptyBody, Ending, Poured, Sink
-
-_WHY = {
-    Ending.VANISHED: "the client went away before the end of the body",
-    Ending.STALLED: "the body made no progress for too long",
-    Ending.MALFORMED: "the chunked framing of the body is malformed",
-}
+from multipart.interrupted import require_whole
 
 
 def body_of(request: web.BaseRequest) -> Body:
@@ -41,7 +36,7 @@ async def read_small(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
     Raises:
         TooLarge: it is, or says that it will be, longer than `limit_bytes`; the rest is not kept.
         TooMany: so much is being read at once that there was no room for this one.
-        UploadInvalid: it ended before its end, or its framing is malformed.
+        Interrupted, UploadInvalid: it ended before its end, or its framing is malformed (`multipart.interrupted`).
     """
     connection, incoming = _incoming(request)
     if incoming is None:
@@ -54,13 +49,13 @@ async def read_small(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
         incoming.whole = True
         return incoming.first
     server = connection.server
-    async with server.whole_bodies.hold(length_bytes or limit_bytes, within_s=server.limits.stall_timeout_s):
+    wanted_bytes = limit_bytes if length_bytes is None else length_bytes
+    async with server.whole_bodies.hold(connection.peer, wanted_bytes, within_s=server.limits.stall_timeout_s):
         ending, content = await _gathered(connection, incoming, limit_bytes)
     incoming.whole = ending is Ending.WHOLE
     if ending is Ending.TOO_LONG:
         raise TooLarge("the body is too large", limit=limit_bytes)
-    if not incoming.whole:
-        raise UploadInvalid(_WHY.get(ending, "the body is not whole"))
+    require_whole(Poured(len(content), ending))
     return content
 
 
@@ -115,7 +110,8 @@ class HttpBody:
             limit_bytes=limit_bytes,
             stall_timeout_s=server.limits.stall_timeout_s,
             pool=server.buffers,
-            workers=server.workers,
+            turns=server.turns,
+            peer=self._connection.peer,
             traffic=server.traffic,
         )
         reception.begin(self._incoming.first)

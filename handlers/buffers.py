@@ -1,4 +1,4 @@
-"""The large buffers that bodies are received into: a capped pool, first come first served.
+"""The large buffers that bodies are received into: a capped pool, whose turns go round by address.
 
 A buffer is anonymous memory of its own, made when it is first needed and handed back to the system after a quiet while,
 so an idle server holds none. Everything here happens on the event loop; only the bytes inside a buffer are touched by
@@ -10,10 +10,10 @@ that stalls must not keep memory from one that does not (architecture.md invaria
 
 import asyncio
 import mmap
-from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from handlers.turns import Lines
 from model.units import KIB, MIB
 
 BUFFER_BYTES: Final = MIB
@@ -21,7 +21,7 @@ BUFFER_BYTES: Final = MIB
 LANDING_BYTES: Final = 64 * KIB
 """Where bytes arrive while a body is slow: one buffer for all of them, copied out at once."""
 QUIET_S: Final = 5.0
-"""After this long without use the free buffers are given back to the system."""
+"""Buffers that nobody needed for so long are given back to the system, however busy the others are."""
 SQUEEZE_S: Final = 0.005
 """How long a buffer may rest without progress while others wait for one."""
 
@@ -54,11 +54,12 @@ class BufferPool:
         self.in_use = 0
         self.landing = memoryview(bytearray(LANDING_BYTES))
         self._free: list[Buffer] = []
-        self._queue: deque[Callable[[Buffer], None]] = deque()
+        self._spare = 0
+        """So many of the free ones nobody has needed since `_trim` looked last."""
+        self._queue: Lines[Callable[[Buffer], None]] = Lines()
         self._holders: set[Holder] = set()
         self._squeezer: asyncio.TimerHandle | None = None
         self._trimmer: asyncio.TimerHandle | None = None
-        self._used_lately = False
 
     @property
     def waiting(self) -> int:
@@ -70,23 +71,26 @@ class BufferPool:
         """How many buffers are kept for the next who wants one."""
         return len(self._free)
 
-    def take(self, granted: Callable[[Buffer], None]) -> Buffer | None:
-        """A buffer at once; else None, and `granted` is called with one when it is this caller's turn."""
+    def take(self, peer: str, granted: Callable[[Buffer], None]) -> Buffer | None:
+        """A buffer at once; else None, and `granted` is called with one when it is the turn of `peer` and this caller.
+
+        The addresses that wait get one each in turn, however many streams they have.
+        """
         if self.in_use < self.capacity and not self._queue:
             self.in_use += 1
-            self._used_lately = True
-            return self._free.pop() if self._free else Buffer(self.buffer_bytes)
-        self._queue.append(granted)
+            buffer = self._free.pop() if self._free else Buffer(self.buffer_bytes)
+            self._spare = min(self._spare, len(self._free))
+            return buffer
+        self._queue.append(peer, granted)
         self._press()
         return None
 
-    def leave(self, granted: Callable[[Buffer], None]) -> None:
+    def leave(self, peer: str, granted: Callable[[Buffer], None]) -> None:
         """Stop waiting."""
-        self._queue.remove(granted)
+        self._queue.remove(peer, granted)
 
     def give(self, buffer: Buffer) -> None:
         """Take `buffer` back; the next in the queue gets it."""
-        self._used_lately = True
         if self._queue:
             self._queue.popleft()(buffer)
             return
@@ -126,8 +130,7 @@ class BufferPool:
 
     def _trim(self) -> None:
         self._trimmer = None
-        if self._used_lately or self.in_use:
-            self._used_lately = False
+        del self._free[: self._spare]  # the last ones are warm
+        self._spare = len(self._free)
+        if self._free:
             self._trimmer = asyncio.get_running_loop().call_later(self._quiet_s, self._trim)
-        else:
-            self._free.clear()

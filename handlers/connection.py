@@ -29,6 +29,7 @@ from handlers.heads import NO_BODY, Head, HeadCollector, Refusal, no_message
 from handlers.incoming import Incoming, discard
 from handlers.lending import HELD_BYTES, LendingConnection
 from handlers.limits import Limits, Traffic
+from handlers.turns import Turns
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnProtocolError = Callable[[int, str, str], web.Response]
@@ -67,7 +68,8 @@ class HttpServer(web.Server):
         super().__init__(handler)
         self.limits = limits or Limits()
         self.buffers = buffers or BufferPool()
-        self.workers = workers
+        self.turns = Turns(workers)
+        """For bodies that go to a sink (`handlers.handing`)."""
         self.senders = senders
         self.on_protocol_error = on_protocol_error
         self.shortcut = shortcut
@@ -346,7 +348,8 @@ class Connection(LendingConnection):
         """The answer to an exception that left the handler; a client that is gone gets none, and no noise is made."""
         if isinstance(exc, ConnectionError):
             raise exc
-        _log.error("a request failed: %s %s", request.method, request.path, exc_info=exc)
+        path = request.raw_path.partition("?")[0]  # as it was sent: what it decodes to may begin a line of its own
+        _log.error("a request failed: %s %s", request.method, path, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun already")
         response = self.server.on_protocol_error(status, "internal error", self.peer)

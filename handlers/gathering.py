@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Callable
 
 from handlers.chunked import ChunkedDecoder, State
-from handlers.lending import Owner
+from handlers.lending import Borrower, Owner
 from handlers.limits import Traffic
 from multipart.bodies import Ending
 
 
-class Gathering(asyncio.BufferedProtocol):
+class Gathering(Borrower):
     """The receiving of one body, piece by piece into `take`."""
 
     def __init__(
@@ -26,15 +26,11 @@ class Gathering(asyncio.BufferedProtocol):
         landing: memoryview,
         traffic: Traffic,
     ) -> None:
-        self._owner = owner
+        super().__init__(owner, length_bytes=length_bytes, landing=landing, traffic=traffic)
         self._take = take
-        self._left = length_bytes
         self._limit_bytes = limit_bytes
-        self._landing = landing
-        self._traffic = traffic
         self._decoder = ChunkedDecoder() if length_bytes is None else None
         self._beyond = bytearray()
-        self._lost = False
         self.received_bytes = 0
         """What has come so far, with the framing of a chunked body."""
         self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -54,7 +50,7 @@ class Gathering(asyncio.BufferedProtocol):
                 self._owner.resume()
             return await self._end_or_stall(stall_timeout_s)
         finally:
-            self._end(Ending.STOPPED)
+            self.end(Ending.STOPPED)
             if not self._lost:
                 self._owner.hand_back(bytes(self._beyond))
 
@@ -63,10 +59,11 @@ class Gathering(asyncio.BufferedProtocol):
             before = self.received_bytes
             await asyncio.wait({self.ended}, timeout=stall_timeout_s)
             if self.received_bytes == before:
-                self._end(Ending.STALLED)
+                self.end(Ending.STALLED)
         return self.ended.result()
 
-    def _end(self, ending: Ending) -> None:
+    def end(self, ending: Ending) -> None:
+        """Receive nothing more; later calls change nothing."""
         if not self.ended.done():
             self.ended.set_result(ending)
             if not self._lost:
@@ -91,35 +88,13 @@ class Gathering(asyncio.BufferedProtocol):
         if self._left is not None:
             self._left -= data_bytes
         if too_long:
-            self._end(Ending.TOO_LONG)
+            self.end(Ending.TOO_LONG)
         elif self._left == 0 or (self._decoder is not None and self._decoder.state is State.ENDED):
-            self._end(Ending.WHOLE)
+            self.end(Ending.WHOLE)
         elif self._decoder is not None and self._decoder.state is State.BROKEN:
-            self._end(Ending.MALFORMED)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the transport may put what it reads next: never reaching behind the end of a counted body."""
-        return self._landing[: self._left] if self._left else self._landing
+            self.end(Ending.MALFORMED)
 
     def buffer_updated(self, nbytes: int) -> None:
         """The transport has put `nbytes` there."""
         self._traffic.received_bytes += nbytes
         self._arrived(self._landing[:nbytes])
-
-    def eof_received(self) -> None:
-        """The client has said its last word."""
-        self._end(Ending.VANISHED)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection is gone; aiohttp's side must learn it as well."""
-        self._lost = True
-        self._end(Ending.VANISHED)
-        self._owner.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Passed on: the connection writes the answer."""
-        self._owner.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Passed on: the connection writes the answer."""
-        self._owner.resume_writing()

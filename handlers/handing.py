@@ -1,9 +1,9 @@
 """Hands the pieces of one body to its sink: in a worker thread, one at a time, in the order they came.
 
 Hashing and writing release the interpreter's lock, so this is where a second core does its share. A worker's turn ends
-after a few pieces, so that many bodies get along with few threads.
+after a few pieces, so that many bodies get along with few threads; addresses get their turns in turn.
 
-Everything runs on the event loop except `_work` and `_write`, of which at most one runs at a time. The decoder of a
+Everything runs on the event loop except `work` and `_write`, of which at most one runs at a time. The decoder of a
 chunked body belongs to them.
 """
 
@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor
 from enum import Enum
 from typing import Final, TypeVar
 
 from handlers.buffers import Buffer, BufferPool
 from handlers.chunked import ChunkedDecoder, State
+from handlers.turns import Turns
 from multipart.bodies import Sink
 
 PIECES_A_TURN: Final = 3
@@ -68,14 +68,16 @@ class Handing:
         decoder: ChunkedDecoder | None,
         limit_bytes: int | None,
         pool: BufferPool,
-        workers: Executor,
+        turns: Turns,
+        peer: str,
         on_progress: Callable[[], None],
     ) -> None:
         self._sink = sink
         self._decoder = decoder
         self._limit_bytes = limit_bytes
         self._pool = pool
-        self._workers = workers
+        self._turns = turns
+        self._peer = peer
         self._on_progress = on_progress
         self._loop = asyncio.get_running_loop()
         self._pieces: deque[Piece] = deque()
@@ -135,12 +137,13 @@ class Handing:
 
     def _submit(self) -> None:
         self.working = True
-        try:
-            self._workers.submit(self._work)
-        except RuntimeError as error:  # the pool of workers was shut down
-            self._worked(error)
+        self._turns.take(self._peer, self)
 
-    def _work(self) -> None:
+    def refused(self, error: RuntimeError) -> None:
+        """The pool of workers was shut down."""
+        self._worked(error)
+
+    def work(self) -> None:
         """One turn of a worker thread."""
         error: BaseException | None = None
         for _ in range(PIECES_A_TURN):
@@ -155,7 +158,7 @@ class Handing:
             self._tell(self._written, piece)
             if error is not None or self.verdict is not Verdict.GOES_ON:
                 break
-        self._tell(self._worked, error)
+        self._tell(self._turn_ended, error)
 
     def _write(self, piece: Piece) -> None:
         data_bytes, piece.taken = piece.length, piece.length
@@ -180,6 +183,10 @@ class Handing:
         self._give_back(piece)
         if self.working and self.error is None:
             self._on_progress()
+
+    def _turn_ended(self, error: BaseException | None) -> None:
+        self._turns.ended()
+        self._worked(error)
 
     def _worked(self, error: BaseException | None) -> None:
         self.error = self.error or error

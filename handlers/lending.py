@@ -9,8 +9,10 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
+from handlers.limits import Traffic
 from handlers.patience import while_reading
 from model.units import KIB
+from multipart.bodies import Ending
 
 HELD_BYTES: Final = 64 * KIB
 """How much a client may send ahead of its turn before reading stops."""
@@ -42,6 +44,45 @@ class Owner(Protocol):
 
     def resume_writing(self) -> None:
         """As asyncio's protocols have it."""
+
+
+class Borrower(asyncio.BufferedProtocol):
+    """The protocol of a lent transport: what all receivers of bodies have in common."""
+
+    def __init__(self, owner: Owner, *, length_bytes: int | None, landing: memoryview, traffic: Traffic) -> None:
+        self._owner = owner
+        self._landing = landing
+        self._traffic = traffic
+        self._left = length_bytes
+        """Bytes of a counted body that have not arrived; None for a chunked one."""
+        self._lost = False
+        """The connection is gone."""
+
+    def end(self, ending: Ending) -> None:
+        """Receive nothing more; later calls change nothing."""
+        raise NotImplementedError
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the transport may put what it reads next: never reaching behind the end of a counted body."""
+        return self._landing[: self._left] if self._left else self._landing
+
+    def eof_received(self) -> None:
+        """The client has said its last word, and the body is not whole."""
+        self.end(Ending.VANISHED)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is gone; aiohttp's side must learn it as well."""
+        self._lost = True
+        self.end(Ending.VANISHED)
+        self._owner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Passed on: the connection writes the answer."""
+        self._owner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Passed on: the connection writes the answer."""
+        self._owner.resume_writing()
 
 
 class LendingConnection(web.RequestHandler):

@@ -14,14 +14,14 @@ Everything here runs on the event loop.
 """
 
 import asyncio
-from concurrent.futures import Executor
 from typing import Final
 
 from handlers.buffers import SQUEEZE_S, Buffer, BufferPool
 from handlers.chunked import ChunkedDecoder
 from handlers.handing import Handing, Piece, Verdict
-from handlers.lending import Owner
+from handlers.lending import Borrower, Owner
 from handlers.limits import Traffic
+from handlers.turns import Turns
 from multipart.bodies import Ending, Sink
 
 IN_FLIGHT: Final = 3
@@ -45,7 +45,7 @@ _ENDINGS: Final = {
 }
 
 
-class Reception(asyncio.BufferedProtocol):
+class Reception(Borrower):
     """The receiving of one body; `handlers.body` begins it and awaits `ended`."""
 
     def __init__(
@@ -57,12 +57,13 @@ class Reception(asyncio.BufferedProtocol):
         limit_bytes: int | None,
         stall_timeout_s: float,
         pool: BufferPool,
-        workers: Executor,
+        turns: Turns,
+        peer: str,
         traffic: Traffic,
     ) -> None:
-        self._owner = owner
+        super().__init__(owner, length_bytes=length_bytes, landing=pool.landing, traffic=traffic)
         self._pool = pool
-        self._traffic = traffic
+        self._peer = peer
         self._stall_timeout_s = stall_timeout_s
         self._chunked = length_bytes is None
         self._silence_s = CHUNKED_SILENCE_S if self._chunked else SILENCE_S
@@ -71,22 +72,22 @@ class Reception(asyncio.BufferedProtocol):
         if limit_bytes is not None and length_bytes is not None:
             self._above_limit = max(0, length_bytes - limit_bytes)
         self._too_long = self._above_limit > 0
-        self._left = None if length_bytes is None else length_bytes - self._above_limit
-        """Bytes of a counted body that have not arrived; None for a chunked one."""
+        if self._left is not None:
+            self._left -= self._above_limit
         self._loop = asyncio.get_running_loop()
         self.handing = Handing(
             sink,
             decoder=ChunkedDecoder() if self._chunked else None,
             limit_bytes=limit_bytes,
             pool=pool,
-            workers=workers,
+            turns=turns,
+            peer=peer,
             on_progress=self._sink_progressed,
         )
         self.ended: asyncio.Future[Ending] = self._loop.create_future()
         """How it ended, once everything that was received is with the sink and the connection is itself again."""
         self._ending: Ending | None = None
         """Why nothing more is received; set once."""
-        self._lost = False
         self._lent = False
         """Whether the transport is ours for now."""
         self._late = bytearray()
@@ -120,7 +121,7 @@ class Reception(asyncio.BufferedProtocol):
         if self._left == 0:
             self.end(Ending.WHOLE)
         elif view:
-            self._landed(view, filled=len(view) >= len(self._pool.landing))
+            self._landed(view, filled=len(view) >= len(self._landing))
         if self._lost:
             self.end(Ending.VANISHED)
         elif not self._queued and not self._wants_buffer:
@@ -152,7 +153,7 @@ class Reception(asyncio.BufferedProtocol):
         self._wants_buffer = False
         if self._queued:
             self._queued = False
-            self._pool.leave(self._granted)
+            self._pool.leave(self._peer, self._granted)
 
     def _settle(self) -> None:
         """Tell how it ended, if it has."""
@@ -183,43 +184,23 @@ class Reception(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the transport may put what it reads next: never reaching behind the end of a counted body."""
-        view, start = self._pool.landing, 0
-        if self._buffer is not None and self._ending is None:
-            view, start = self._buffer.view, self._fill
+        if self._buffer is None or self._ending is not None:
+            return super().get_buffer(sizehint)
         if self._left:
-            return view[start : start + self._left]
-        return view[start:]
+            return self._buffer.view[self._fill : self._fill + self._left]
+        return self._buffer.view[self._fill :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """The transport has put `nbytes` where `get_buffer` told it."""
         self._traffic.received_bytes += nbytes
         if self._ending is not None:
-            self._late += self._pool.landing[:nbytes]  # TLS may have had a read scheduled already
+            self._late += self._landing[:nbytes]  # TLS may have had a read scheduled already
             return
         self._progress_at_s = self._loop.time()
         if self._buffer is None:
-            landing = self._pool.landing
-            self._landed(landing[:nbytes], filled=nbytes == len(landing))
+            self._landed(self._landing[:nbytes], filled=nbytes == len(self._landing))
         else:
             self._filled(self._buffer, nbytes)
-
-    def eof_received(self) -> None:
-        """The client has said its last word, and the body is not whole."""
-        self.end(Ending.VANISHED)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection is gone; aiohttp's side must learn it as well."""
-        self._lost = True
-        self.end(Ending.VANISHED)
-        self._owner.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Passed on: the connection writes the answer."""
-        self._owner.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Passed on: the connection writes the answer."""
-        self._owner.resume_writing()
 
     # -- slow and fast ------------------------------------------------------------------------------------------------
 
@@ -276,7 +257,7 @@ class Reception(asyncio.BufferedProtocol):
             return
         self._wants_buffer = self.handing.in_flight >= IN_FLIGHT
         if not self._wants_buffer:
-            buffer = self._pool.take(self._granted)
+            buffer = self._pool.take(self._peer, self._granted)
             if buffer is not None:
                 self._use(buffer)
                 return

@@ -16,9 +16,11 @@ import logging
 import os
 import select
 import socket
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, TypeVar
 
 from aiohttp import hdrs, web
@@ -35,6 +37,8 @@ BURST_BYTES: Final = 16 * MIB
 """After this much a thread serves the next connection."""
 PATIENCE_MS: Final = 5
 """How long a burst waits in its thread for a reader that is nearly as fast, while threads are to spare."""
+BURST_PATIENCE_S: Final = 0.02
+"""How long it waits in all: a reader that only trickles is left to the event loop."""
 SPARE_BURSTS: Final = 2
 """Up to so many bursts at a time leave threads to spare."""
 PIECE_BYTES: Final = 64 * KIB
@@ -273,16 +277,18 @@ class _EncryptedSending(_Sending):
 def _burst(socket_fd: int, file_fd: int, at: int, stop: int, patience_ms: int) -> tuple[int, bool]:
     """Send from `at` towards `stop`; returns how many bytes went, and whether the socket is full. In a thread.
 
-    A full socket is waited for, but not longer than `patience_ms`.
+    A full socket is waited for, but not longer than `patience_ms` at a time, and `BURST_PATIENCE_S` in all.
     """
     stop = min(stop, at + BURST_BYTES)
-    sent_bytes = 0
+    sent_bytes, left_s = 0, BURST_PATIENCE_S
     while at + sent_bytes < stop:
         try:
             count = os.sendfile(socket_fd, file_fd, at + sent_bytes, min(CALL_BYTES, stop - at - sent_bytes))
         except BlockingIOError:
-            if not (patience_ms and _writable(socket_fd, patience_ms)):
+            began_s = time.monotonic()
+            if not patience_ms or left_s <= 0 or not _writable(socket_fd, min(patience_ms, ceil(left_s * 1000))):
                 return sent_bytes, True
+            left_s -= time.monotonic() - began_s
             continue
         if not count:
             raise EOFError

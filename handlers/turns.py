@@ -5,14 +5,24 @@ socket.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
 WORKING_AT_ONCE: Final = 8
 """So many turns are with the worker threads at a time; those that wait behind them are served by address."""
+
+
+class Turn(Protocol):
+    """Something to be done in a thread."""
+
+    def work(self) -> None:
+        """Do it; in the thread. Whoever does it tells the end to `Turns.ended`, on the loop."""
+
+    def refused(self, error: RuntimeError) -> None:
+        """There are no threads any more, and no work will be called."""
 
 
 class Lines(Generic[T]):
@@ -31,17 +41,24 @@ class Lines(Generic[T]):
         self._lines.setdefault(peer, deque()).append(item)
         self._count += 1
 
-    def first(self) -> T:
-        """What `popleft` would take."""
-        return next(iter(self._lines.values()))[0]
+    def heads(self) -> Iterator[tuple[str, T]]:
+        """The first of each line, the address whose turn is next first."""
+        return ((peer, line[0]) for peer, line in self._lines.items())
 
     def popleft(self) -> T:
-        """Take the item whose turn it is; its address goes behind all others.
+        """Take the item whose turn it is.
 
         Raises:
             StopIteration: there is none.
         """
-        peer = next(iter(self._lines))
+        return self.pop(next(iter(self._lines)))
+
+    def pop(self, peer: str) -> T:
+        """Take the first item of the line of `peer`, which goes behind all others.
+
+        Raises:
+            KeyError: there is none.
+        """
         line = self._lines.pop(peer)
         item = line.popleft()
         if line:
@@ -71,26 +88,32 @@ class Turns:
     def __init__(self, workers: Executor, at_once: int = WORKING_AT_ONCE) -> None:
         self._workers = workers
         self._at_once = at_once
-        self._waiting: Lines[Callable[[], None]] = Lines()
+        self._waiting: Lines[Turn] = Lines()
         self.running = 0
         """Turns that are with the pool and have not told their end."""
 
-    def take(self, peer: str, work: Callable[[], None]) -> None:
-        """Have `work` called in a thread when it is the turn of `peer`; its end is to be told by `ended`.
+    @property
+    def waiting(self) -> int:
+        """Turns that are not with the pool yet."""
+        return len(self._waiting)
 
-        Raises:
-            RuntimeError: the pool was shut down.
-        """
+    def take(self, peer: str, turn: Turn) -> None:
+        """Have `turn.work` called in a thread when it is the turn of `peer`."""
         if self.running < self._at_once:
-            self._workers.submit(work)
-            self.running += 1
+            self._begin(turn)
         else:
-            self._waiting.append(peer, work)
+            self._waiting.append(peer, turn)
 
     def ended(self) -> None:
-        """A turn has ended; the next begins."""
+        """A turn whose work was called has ended; the next begins."""
         self.running -= 1
         while self._waiting and self.running < self._at_once:
-            work = self._waiting.popleft()
-            self._workers.submit(work)
+            self._begin(self._waiting.popleft())
+
+    def _begin(self, turn: Turn) -> None:
+        try:
+            self._workers.submit(turn.work)
+        except RuntimeError as error:  # the pool was shut down
+            turn.refused(error)
+        else:
             self.running += 1

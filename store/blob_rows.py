@@ -17,12 +17,6 @@ def size_in(tx: Transaction, repository: str, digest: Digest) -> int | None:
     return None if row is None else int(row[0])
 
 
-def stored_bytes(tx: Transaction, digest: Digest) -> int | None:
-    """The size of the blob, whoever has it."""
-    row = tx.one("SELECT size_bytes FROM blob WHERE digest = ?", (str(digest),))
-    return None if row is None else int(row[0])
-
-
 def record(
     tx: Transaction, repository: str, digest: Digest, size_bytes: int, upload_id: str | None, now_s: float
 ) -> None:

@@ -109,6 +109,8 @@ class Blobs:
         generation = self._hot.generation(repository)
         if size_bytes is None:
             size_bytes = await self._recorded(repository, digest)
+        if digest in self._damaged and size_bytes > self._small_bytes:  # small ones are proven anew by reading them
+            raise _not_whole(digest)
         shared = self._hot.generation(_SHARED)
         try:
             blob = await self._open(digest, size_bytes)
@@ -160,16 +162,13 @@ class Blobs:
         """
         await self._catalog.run(rows.delete, repository, digest)
 
-    async def present(self, digest: Digest) -> int | None:
-        """How many bytes are stored under the digest, whoever may see them; None when they are not all there."""
-        size_bytes = await self._catalog.read(rows.stored_bytes, digest)
-        if size_bytes is None:
-            return None
-        try:
-            self._check_length(digest, size_bytes, await self._stored_bytes(digest))
-        except BlobUnknown:
-            return None
-        return size_bytes
+    def note_damaged(self, digest: Digest) -> None:
+        """The stored bytes ended early, or could not be read, while they were sent.
+
+        From now on the blob does not exist, so that a client that is told so pushes it again; that heals it.
+        """
+        self._damaged.add(digest)
+        self._hot.drop([(Kind.CONTENT, _SHARED, str(digest))])
 
     async def copy_out(self, digest: Digest, size_bytes: int, target: Path) -> bool:
         """Copy the stored bytes into the new file `target`; False when they are not there in that length.

@@ -49,9 +49,11 @@ def put(
             [(name, str(referred.digest), kind) for kind, referred in _references(manifest)],
         )
     tx.execute(
-        "INSERT INTO manifest (repository_id, digest, media_type, size_bytes, subject, referrer, pushed_at_s)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)"
-        " ON CONFLICT (repository_id, digest) DO UPDATE SET media_type = excluded.media_type",
+        "INSERT INTO manifest"
+        " (repository_id, digest, media_type, size_bytes, subject, artifact_type, referrer, pushed_at_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (repository_id, digest) DO UPDATE SET media_type = excluded.media_type,"
+        " subject = excluded.subject, artifact_type = excluded.artifact_type, referrer = excluded.referrer",
         (owner, name, manifest.media_type, len(content), *_referrer(manifest, name, len(content)), now_s),
     )
     tx.invalidate(manifest_key(repository, name))
@@ -170,13 +172,21 @@ def _references(manifest: Manifest) -> list[tuple[str, Descriptor]]:
     return found
 
 
-def _referrer(manifest: Manifest, digest: str, size_bytes: int) -> tuple[str | None, str | None]:
-    """The subject, and the descriptor that the referrers API shows of this manifest (oci.md 1.1 end-12)."""
+def _referrer(manifest: Manifest, digest: str, size_bytes: int) -> tuple[str | None, str | None, str | None]:
+    """The subject, the artifact type, and the descriptor that the referrers API shows (oci.md 1.1 end-12)."""
     if manifest.subject is None:
-        return None, None
+        return None, None, None
     descriptor: dict[str, Any] = {"mediaType": manifest.media_type, "size": size_bytes, "digest": digest}
     if manifest.artifact_type:
         descriptor["artifactType"] = manifest.artifact_type
     if manifest.annotations:
         descriptor["annotations"] = dict(manifest.annotations)
-    return str(manifest.subject.digest), json.dumps(descriptor)
+    kind = manifest.artifact_type
+    askable = kind if kind and kind == _as_text(kind) else None
+    text = json.dumps(descriptor, ensure_ascii=False, separators=(",", ":"))
+    return str(manifest.subject.digest), askable, _as_text(text)
+
+
+def _as_text(text: str) -> str:
+    """`text` with half surrogate pairs, which neither UTF-8 nor the catalog can hold, written the way JSON does."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -6,13 +6,18 @@ the repository that really carry the subject, is listed here without reading the
 not.
 """
 
-import json
 from collections.abc import Sequence
-from typing import Any
+from contextlib import closing
 
 from model.digests import Digest
 from store.catalog import Catalog
 from store.transactions import Transaction
+from store.values import ReferrersPage
+
+_OF_SUBJECT = (
+    "SELECT m.digest, m.referrer FROM repository r JOIN manifest m ON m.repository_id = r.id"
+    " WHERE r.name = ? AND m.subject = ? AND m.digest > ?"
+)
 
 
 class Referrers:
@@ -21,22 +26,37 @@ class Referrers:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
-    async def of(self, repository: str, subject: Digest, artifact_types: Sequence[str] = ()) -> list[dict[str, Any]]:
+    async def page(
+        self,
+        repository: str,
+        subject: Digest,
+        artifact_types: Sequence[str] = (),
+        *,
+        last: str | None = None,
+        limit_bytes: int,
+    ) -> ReferrersPage:
         """Descriptors of the manifests whose subject is `subject`, of any of `artifact_types`, in order of digest.
 
-        The subject need not exist, nor the repository: then there are none.
+        Those behind `last`, which need not exist any more; at least one, and as many more as fit into `limit_bytes`.
+        Nothing behind the page is looked at. The subject need not exist, nor the repository: then there are none.
         """
-        found = await self._catalog.read(_referrers, repository, subject)
-        descriptors: list[dict[str, Any]] = [json.loads(text) for text in found]
-        if not artifact_types:
-            return descriptors
-        return [one for one in descriptors if one.get("artifactType") in artifact_types]
+        kinds = tuple(dict.fromkeys(artifact_types))
+        return await self._catalog.read(_page, repository, subject, kinds, last or "", limit_bytes)
 
 
-def _referrers(tx: Transaction, repository: str, subject: Digest) -> list[str]:
-    rows = tx.all(
-        "SELECT m.referrer FROM repository r JOIN manifest m ON m.repository_id = r.id"
-        " WHERE r.name = ? AND m.subject = ? ORDER BY m.digest",
-        (repository, str(subject)),
-    )
-    return [row[0] for row in rows]
+def _page(
+    tx: Transaction, repository: str, subject: Digest, kinds: Sequence[str], last: str, limit_bytes: int
+) -> ReferrersPage:
+    of_kind = f" AND m.artifact_type IN ({', '.join('?' * len(kinds))})" if kinds else ""
+    shown: list[bytes] = []
+    size_bytes = 0
+    sql = f"{_OF_SUBJECT}{of_kind} ORDER BY m.digest"
+    with closing(tx.each(sql, (repository, str(subject), last, *kinds))) as found:
+        for digest, text in found:
+            descriptor = text.encode()
+            size_bytes += len(descriptor) + 1
+            if shown and size_bytes > limit_bytes:
+                return ReferrersPage(shown, last)
+            shown.append(descriptor)
+            last = digest
+    return ReferrersPage(shown, None)

@@ -42,10 +42,6 @@ class Repositories:
         self._catalog = catalog
         self._hot = hot
 
-    async def exists(self, name: str) -> bool:
-        """Whether the repository holds any content, a blob or a manifest."""
-        return await self._catalog.read(repository_id, name) is not None
-
     async def page(self, limit: int, last: str | None = None) -> Page:
         """Up to `limit` repositories that have a manifest, in byte order, behind `last` (which need not exist)."""
         if limit <= 0:

@@ -1,7 +1,8 @@
 """What an operation sees of the catalog while it runs: statements, and the memory entries it makes untrue."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from typing import Any, Final, TypeVar
 
 from store.hot import Key
@@ -37,6 +38,11 @@ class Transaction:
     def all(self, sql: str, values: Values = ()) -> list[Row]:
         """All rows."""
         return self._connection.execute(sql, values).fetchall()
+
+    def each(self, sql: str, values: Values = ()) -> Generator[Row, None, None]:
+        """The rows one by one, for whoever may stop before the last; close it then."""
+        with closing(self._connection.execute(sql, values)) as cursor:
+            yield from cursor
 
     def execute(self, sql: str, values: Values = ()) -> int:
         """Change something; how many rows it touched."""

@@ -59,27 +59,7 @@ def touch(tx: Transaction, touched: Iterable[tuple[str, float]]) -> None:
         tx.execute("UPDATE upload SET touched_at_s = ? WHERE id = ?", (touched_at_s, upload_id))
 
 
-def set_state(tx: Transaction, upload_id: str, state: str) -> bool:
-    """Record the state of a session; False when there is none."""
-    return tx.execute("UPDATE upload SET state = ? WHERE id = ?", (state, upload_id)) > 0
-
-
-def one(tx: Transaction, upload_id: str) -> UploadRow | None:
-    """The session of that id."""
-    row = tx.one(f"SELECT {_COLUMNS} FROM upload WHERE id = ?", (upload_id,))  # noqa: S608 - a constant of ours
-    return None if row is None else UploadRow(*row)
-
-
 def all_rows(tx: Transaction) -> list[UploadRow]:
     """Every session, the oldest first."""
     rows = tx.all(f"SELECT {_COLUMNS} FROM upload ORDER BY created_at_s, id")  # noqa: S608 - a constant of ours
     return [UploadRow(*row) for row in rows]
-
-
-def count(tx: Transaction, repository: str | None = None) -> int:
-    """How many sessions there are, in one repository or (None) in all."""
-    if repository is None:
-        row = tx.one("SELECT COUNT(*) FROM upload")
-    else:
-        row = tx.one("SELECT COUNT(*) FROM upload WHERE repository = ?", (repository,))
-    return int(row[0]) if row else 0

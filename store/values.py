@@ -58,6 +58,14 @@ class SmallBlob:
         return len(self.content)
 
 
+@dataclass(frozen=True, slots=True)
+class ReferrersPage:
+    """Descriptors as JSON, and the digest behind which more follow; None when there are no more."""
+
+    descriptors: list[bytes]
+    more_behind: str | None
+
+
 @dataclass(slots=True)
 class LocalBlob:
     """A blob as an open file, fit for sendfile. Whoever holds it closes it, once; a `with` block does."""

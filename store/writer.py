@@ -124,7 +124,7 @@ class Writer:
         """
         self._reserve.release()
         with suppress(sqlite3.Error):  # a log that cannot be emptied may still have room
-            self._connected().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            _empty_log(self._connected())
         for job in stuck:
             job.error = None
         self._try(stuck)
@@ -202,3 +202,13 @@ class Writer:
                 job.future.set_exception(job.error)
             else:
                 job.future.set_result(job.result)
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    """Move the log into the catalog's file, as far as those who read just now allow; they are not waited for."""
+    [(patience_ms,)] = connection.execute("PRAGMA busy_timeout").fetchall()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {patience_ms}")

@@ -40,6 +40,7 @@ CREATE TABLE manifest (
     media_type text NOT NULL,
     size_bytes bigint NOT NULL,
     subject text,
+    artifact_type text,  -- of a referrer, if it has one that a request can ask for
     referrer text,  -- the descriptor that the referrers API shows, as JSON; set when there is a subject
     pushed_at_s double precision NOT NULL,
     PRIMARY KEY (repository_id, digest)
@@ -79,4 +80,3 @@ CREATE TABLE upload (
     part_size_bytes bigint,
     state text NOT NULL
 );
-CREATE INDEX upload_by_repository ON upload (repository);

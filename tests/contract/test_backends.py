@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from backends.base import KeyMissing, ShortRead, in_thread
+from backends.base import KeyMissing, ShortRead, ended, in_thread, to_its_end
 from backends.keys import KeyInvalid
 from model.errors import StorageFailed, StorageFull
 from model.units import MIB
@@ -260,3 +261,38 @@ async def test_a_cancelled_thread_job_is_waited_for_and_its_result_undone() -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     assert undone == ["opened"]
+
+
+@pytest.mark.parametrize("wait", [to_its_end, ended])
+async def test_whoever_waits_to_the_end_waits_however_often_it_is_cancelled(
+    wait: Callable[[asyncio.Future[int]], Awaitable[int | None]],
+) -> None:
+    running: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    waiting = asyncio.ensure_future(wait(running))
+    for _ in range(4):
+        await turns()
+        assert not waiting.done()
+        waiting.cancel()
+    await turns()
+    assert not waiting.done()
+    running.set_exception(StorageFailed("nobody asks for this any more"))
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_whoever_waits_to_the_end_undisturbed_has_what_came_of_it() -> None:
+    running: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    running.set_result(1)
+    await ended(running)
+    assert await to_its_end(running) == 1
+    failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    failed.set_exception(StorageFull("no room"))
+    await ended(failed)
+    with pytest.raises(StorageFull):
+        await to_its_end(failed)
+
+
+async def turns() -> None:
+    """Let everybody else have a few turns."""
+    for _ in range(5):
+        await asyncio.sleep(0)

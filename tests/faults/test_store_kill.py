@@ -112,7 +112,7 @@ async def test_several_kills_in_a_row_on_one_folder_are_survived(tmp_path: Path)
         async with shop(tmp_path, durable=True) as store:
             for row in await store.catalog.read(uploads.all_rows):
                 await store.catalog.run(uploads.remove, row.id)
-            if await store.repositories.exists("a"):
+            if await store.exists("a"):
                 await store.repositories.delete("a")
     lines = run_child(tmp_path, "after commit", 30)
     await check(tmp_path, lines)

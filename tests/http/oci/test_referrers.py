@@ -1,11 +1,14 @@
 """The referrers of a manifest: an index, always 200 (oci.md end-12)."""
 
+import json
+
 import pytest
 
 from tests.http.client import Answer
 from tests.http.oci.content import (
     ALGORITHMS,
     CONFIG,
+    DOCKER_IMAGE,
     IMAGE,
     INDEX,
     Json,
@@ -160,3 +163,25 @@ async def test_more_than_clients_can_read_at_once_comes_in_pages(ready: Serving,
             assert (await ready.delete(REPOSITORY, "manifests", found[-1])).status == 202
         target = following(answer)
     assert found == wanted
+
+
+@pytest.mark.parametrize(("last", "shown"), [("", 3), ("md5:0", 3), ("sha256:zz", 0), ("%FF", 0), ("%00", 3)])
+async def test_a_page_may_begin_behind_what_is_no_digest(ready: Serving, last: str, shown: int) -> None:
+    for number in range(3):
+        await put(ready, artifact(number, subject=REFERENCE))
+    assert len(await ready.referrers(REPOSITORY, SUBJECT, f"?last={last}")) == shown
+
+
+async def test_a_type_that_no_text_can_hold_matches_nothing(ready: Serving) -> None:
+    await put(ready, artifact("odd", subject=REFERENCE, artifactType="x\udfff"))
+    for kind in ("x%ED%BF%BF", "x%5Cudfff", "x%FF", "%00"):
+        assert await ready.referrers(REPOSITORY, SUBJECT, f"?artifactType={kind}") == []
+
+
+async def test_a_referrer_pushed_again_as_another_type_is_listed_as_that(ready: Serving) -> None:
+    document = json.loads(artifact("retyped", subject=REFERENCE))
+    del document["mediaType"]
+    content = json.dumps(document).encode()
+    for media_type in (IMAGE, DOCKER_IMAGE):
+        await put(ready, content, media_type)
+        assert [entry["mediaType"] for entry in await ready.referrers(REPOSITORY, SUBJECT)] == [media_type]

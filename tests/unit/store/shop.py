@@ -16,6 +16,7 @@ from store.catalog import Catalog
 from store.hot import Hot
 from store.layout import blob_key
 from store.manifests import Manifests
+from store.membership import repository_id
 from store.referrers import Referrers
 from store.repositories import Repositories
 from store.tags import Tags
@@ -62,6 +63,16 @@ class Shop:
     def file_of(self, digest: Digest) -> Path:
         """Where a blob's bytes lie."""
         return self.folder / blob_key(digest)
+
+    async def exists(self, repository: str) -> bool:
+        """Whether the repository holds anything."""
+        return await self.catalog.read(repository_id, repository) is not None
+
+    async def referrers_of(self, repository: str, subject: Digest, *kinds: str) -> list[dict[str, Any]]:
+        """All referrers of any of these types, read."""
+        page = await self.referrers.page(repository, subject, kinds, limit_bytes=1 << 20)
+        assert page.more_behind is None
+        return [json.loads(text) for text in page.descriptors]
 
     async def push_blob(self, repository: str, content: bytes, algorithm: str = "sha256") -> Digest:
         """Commit a blob."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,43 @@ async def test_copies_of_one_moment_do_not_replace_each_other(tmp_path: Path) ->
     clock = StillClock()
     assert len({backup(tmp_path, clock) for _ in range(3)}) == 3
     assert len(list_backups(tmp_path)) == 3
+
+
+async def test_two_copies_at_once_are_taken_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second would clear away what the first has not finished."""
+    await filled(tmp_path, "v1")
+    copying, second_waits = threading.Event(), threading.Event()
+    really, turn = backups._copy, threading.Lock()
+
+    class Turnstile:
+        """The lock, which tells when somebody has to wait for it."""
+
+        def __enter__(self) -> None:
+            if not turn.acquire(blocking=False):
+                second_waits.set()
+                turn.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            turn.release()
+
+    def held(source: Path, target: Path) -> None:
+        copying.set()
+        assert second_waits.wait(10)
+        really(source, target)
+
+    monkeypatch.setattr(backups, "_ONE_AT_A_TIME", Turnstile())
+    monkeypatch.setattr(backups, "_copy", held)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(backup, tmp_path, StillClock())
+        assert copying.wait(10)
+        second = threads.submit(backup, tmp_path, StillClock())
+        taken = {first.result(20), second.result(20)}
+    assert {copy.path for copy in list_backups(tmp_path)} == taken
+    assert len(taken) == 2
+    for copy in taken:
+        backups.check(copy)
 
 
 async def test_a_copy_that_fails_leaves_nothing_and_the_former_ones(

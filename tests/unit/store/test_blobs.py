@@ -5,6 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ from backends.memory import MemoryBackend
 from model.digests import Digest
 from model.errors import BlobUnknown, StorageFailed, StorageFull
 from store import uploads
+from store.blobs import FRESH_S
 from store.transactions import Transaction
 from store.uploads import UploadRow
 from store.values import LocalBlob, SmallBlob, StreamedBlob
-from tests.unit.store.shop import SMALL_BYTES, Shop, shop
+from tests.unit.store.shop import SMALL_BYTES, Shop, StillClock, shop
 
 SMALL = b"a small blob"
 LARGE = os.urandom(SMALL_BYTES * 3)
@@ -49,7 +51,6 @@ async def test_a_committed_blob_is_there_with_its_size(store: Shop, content: byt
     digest = await store.push_blob("a", content, algorithm)
     assert await store.blobs.size("a", digest) == len(content)
     assert await read(store, "a", digest) == content
-    assert await store.blobs.present(digest) == len(content)
     assert list((store.folder / "spool").iterdir()) == []
 
 
@@ -121,11 +122,9 @@ async def test_a_missing_or_cut_file_is_no_blob_until_it_is_pushed_again(
             await ask("a", digest)
         assert str(digest) in caplog.text
         caplog.clear()
-    assert await store.blobs.present(digest) is None
     assert not await store.blobs.mount("b", digest, "a")
     await store.push_blob("a", content)
     assert await read(store, "a", digest) == content
-    assert await store.blobs.present(digest) == len(content)
 
 
 @pytest.mark.parametrize("content", [SMALL, LARGE])
@@ -191,6 +190,62 @@ async def test_the_same_content_from_many_clients_is_stored_once_and_all_succeed
         assert await read(store, "repo-3", digest) == LARGE
 
 
+@pytest.mark.parametrize("restart", [False, True], ids=["later", "after-a-restart"])
+async def test_a_large_blob_damaged_in_place_is_healed_by_pushing_it_again(tmp_path: Path, restart: bool) -> None:
+    """Of the right length, so nothing but its hash would tell; the copy that was proven just now is the better one."""
+    clock = StillClock()
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(shop(tmp_path, clock=clock))
+        digest = await store.push_blob("a", LARGE)
+        with store.file_of(digest).open("r+b") as file:
+            file.write(bytes(100))
+        if restart:
+            await stack.aclose()
+            store = await stack.enter_async_context(shop(tmp_path, clock=clock))
+        else:
+            clock.at_s += FRESH_S
+        assert await read(store, "a", digest) != LARGE
+        await store.push_blob("b", LARGE)
+        assert [await read(store, repository, digest) for repository in "ab"] == [LARGE, LARGE]
+        assert list((tmp_path / "spool").iterdir()) == []
+
+
+async def test_of_how_many_blobs_it_is_known_that_they_are_fresh_is_bounded(
+    store: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.blobs.FRESH_AT_MOST", 2)
+    first = await store.push_blob("a", LARGE)
+    inode = store.file_of(first).stat().st_ino
+    await store.push_blob("a", LARGE)
+    assert store.file_of(first).stat().st_ino == inode
+    for content in (b"1", b"2"):
+        await store.push_blob("a", content)
+    await store.push_blob("a", LARGE)
+    assert store.file_of(first).stat().st_ino != inode
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE])
+async def test_a_blob_found_damaged_while_it_was_sent_is_gone_until_it_is_pushed_again(
+    store: Shop, content: bytes
+) -> None:
+    digest = await store.push_blob("a", content)
+    for _ in range(3):
+        await read(store, "a", digest)
+    inode = store.file_of(digest).stat().st_ino
+    store.blobs.note_damaged(digest)
+    with pytest.raises(BlobUnknown):
+        await store.blobs.size("a", digest)
+    assert store.blobs.cached("a", digest) is None
+    assert not await store.blobs.mount("b", digest, "a")
+    if content is LARGE:
+        with pytest.raises(BlobUnknown):
+            await store.blobs.content("a", digest)
+    await store.push_blob("a", content)
+    assert store.file_of(digest).stat().st_ino != inode
+    assert await store.blobs.size("a", digest) == len(content)
+    assert await read(store, "a", digest) == content
+
+
 async def test_a_failed_store_leaves_source_and_upload_and_can_be_repeated(tmp_path: Path) -> None:
     class Full(FileCalls):
         full = True
@@ -208,7 +263,7 @@ async def test_a_failed_store_leaves_source_and_upload_and_can_be_repeated(tmp_p
             await store.blobs.commit("a", digest, source, len(LARGE), "id-1")
         assert source.read_bytes() == LARGE
         assert len(await store.catalog.read(uploads.all_rows)) == 1
-        assert not await store.repositories.exists("a")
+        assert not await store.exists("a")
         calls.full = False
         await store.blobs.commit("a", digest, source, len(LARGE), "id-1")
         assert await read(store, "a", digest) == LARGE
@@ -276,7 +331,7 @@ async def test_what_the_other_repository_has_not_cannot_be_mounted(store: Shop) 
     assert not await store.blobs.mount("b", digest, "c")
     assert not await store.blobs.mount("b", UNKNOWN, "a")
     assert await store.blobs.holders(digest) == ["a"]
-    assert not await store.repositories.exists("b")
+    assert not await store.exists("b")
 
 
 async def test_a_delete_takes_it_out_of_one_repository_only(store: Shop) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from model.errors import NameUnknown, Stopping, StorageFailed, StorageFull
-from store.catalog import Catalog
+from store import opening, uploads
+from store.catalog import READERS, Catalog
 from store.hot import Key, Kind
 from store.transactions import Transaction
+from store.uploads import UploadRow
 from store.writer import BATCH_LIMIT, Writer
 from tests.unit.store.shop import StillClock
 
@@ -267,6 +269,57 @@ async def test_a_reader_sees_one_moment(opened: Opened) -> None:
     go_on.set()
     assert await reading == ("old", "old")
     assert await opened.catalog.read(value_of, "a") == "new"
+
+
+async def test_what_looks_at_everything_lets_the_others_read(opened: Opened) -> None:
+    looking, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look_long(tx: Transaction) -> None:
+        loop.call_soon_threadsafe(looking.set)
+        assert go_on.wait(20)
+
+    surveys = [asyncio.create_task(opened.catalog.survey(look_long)) for _ in range(READERS + 1)]
+    try:
+        await looking.wait()
+        async with asyncio.timeout(10):
+            assert await opened.catalog.read(value_of, "a") is None
+    finally:
+        go_on.set()
+        await asyncio.gather(*surveys)
+
+
+async def test_making_room_on_a_full_disk_waits_for_no_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_S", 60.0)
+    catalog = Catalog(tmp_path, StillClock(), durable=False)
+    catalog.open()
+    looking, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look_long(tx: Transaction) -> None:
+        value_of(tx, "a")
+        loop.call_soon_threadsafe(looking.set)
+        assert go_on.wait(20)
+
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    await catalog.run(uploads.insert, UploadRow("id-1", "a", "sha256", 1.0, 2.0))
+    reading = asyncio.create_task(catalog.survey(look_long))
+    try:
+        await looking.wait()
+        await catalog.run(set_to, "a", "1")  # now the log holds what the reader does not see
+        with before_commit(monkeypatch, full):
+            async with asyncio.timeout(10):
+                assert await catalog.run(uploads.remove, "id-1")
+    finally:
+        go_on.set()
+        await reading
+
+    def patience_ms(tx: Transaction) -> int:
+        return int(tx.all("PRAGMA busy_timeout")[0][0])
+
+    assert await catalog.run(patience_ms) == 60_000
+    catalog.close()
 
 
 async def test_closing_finishes_what_was_asked_for_and_refuses_the_rest(tmp_path: Path) -> None:

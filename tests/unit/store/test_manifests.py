@@ -70,7 +70,7 @@ async def test_a_manifest_needs_its_config_and_layers_in_its_own_repository(stor
         await store.manifests.get("a", "v1")
     with pytest.raises(ManifestBlobUnknown):
         await store.push("new", image(), "v1")
-    assert not await store.repositories.exists("new")
+    assert not await store.exists("new")
 
 
 async def test_an_error_names_only_the_first_of_many_missing(store: Shop) -> None:

@@ -110,7 +110,7 @@ class expecting:
 
 async def agree(store: Shop, name: str, model: Model) -> None:
     """Every question has the model's answer."""
-    assert await store.repositories.exists(name) == model.exists
+    assert await store.exists(name) == model.exists
     for blob, content in BLOBS.items():
         with expecting(None if blob in model.blobs else BlobUnknown):
             assert await store.blobs.size(name, blob) == len(content)

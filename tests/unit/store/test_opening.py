@@ -202,7 +202,7 @@ async def test_opening_a_hundred_thousand_tags_takes_no_time(tmp_path: Path) -> 
     def many(tx: Transaction) -> None:
         tx.execute("INSERT INTO repository (id, name, created_at_s) VALUES (1, 'a', 0)")
         tx.execute("INSERT INTO manifest_body (digest, content) VALUES ('sha256:0', x'00')")
-        tx.execute("INSERT INTO manifest VALUES (1, 'sha256:0', 'x', 1, NULL, NULL, 0)")
+        tx.execute("INSERT INTO manifest VALUES (1, 'sha256:0', 'x', 1, NULL, NULL, NULL, 0)")
         tx.execute_many("INSERT INTO tag VALUES (1, ?, 'sha256:0', 0)", [(f"tag-{n:06}",) for n in range(100_000)])
 
     catalog = opened(tmp_path)

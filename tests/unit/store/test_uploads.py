@@ -30,38 +30,22 @@ async def store(tmp_path: Path) -> AsyncIterator[Shop]:
 
 async def test_rows_come_back_as_they_went_in_the_oldest_first(store: Shop) -> None:
     assert await store.catalog.read(uploads.all_rows) == [SECOND, THIRD, FIRST]
-    assert await store.catalog.read(uploads.one, "id-2") == SECOND
-    assert await store.catalog.read(uploads.one, "id-9") is None
 
 
 async def test_a_session_makes_no_repository(store: Shop) -> None:
-    assert not await store.repositories.exists("a/b")
-
-
-async def test_they_are_counted_by_repository_and_in_all(store: Shop) -> None:
-    assert await store.catalog.read(uploads.count) == 3
-    assert await store.catalog.read(uploads.count, "a/b") == 2
-    assert await store.catalog.read(uploads.count, "never") == 0
+    assert not await store.exists("a/b")
 
 
 async def test_a_removed_one_is_gone_and_cannot_be_removed_again(store: Shop) -> None:
     assert await store.catalog.run(uploads.remove, "id-1")
     assert not await store.catalog.run(uploads.remove, "id-1")
-    assert await store.catalog.read(uploads.count) == 2
+    assert await store.catalog.read(uploads.all_rows) == [SECOND, THIRD]
 
 
 async def test_many_are_touched_at_once_and_unknown_ones_passed_over(store: Shop) -> None:
     await store.catalog.run(uploads.touch, [("id-1", 100.5), ("id-9", 1.0), ("id-2", 200.0)])
     touched = {row.id: row.touched_at_s for row in await store.catalog.read(uploads.all_rows)}
     assert touched == {"id-1": 100.5, "id-2": 200.0, "id-3": 7.0}
-
-
-async def test_the_state_can_be_changed(store: Shop) -> None:
-    assert await store.catalog.run(uploads.set_state, "id-1", "sealing")
-    assert not await store.catalog.run(uploads.set_state, "id-9", "sealing")
-    row = await store.catalog.read(uploads.one, "id-1")
-    assert row is not None
-    assert row.state == "sealing"
 
 
 @given(st.sampled_from(sorted(HEX_LENGTH)), st.data())

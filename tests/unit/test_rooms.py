@@ -1,0 +1,65 @@
+"""The rooms below the handlers: what they leave behind, on disk and in the process."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from admin.operations import Desk, perform
+from model.errors import ManifestUnknown
+from rooms import PASSING_NAME, open_rooms
+from store.opening import CATALOG_NAME
+from tests.support.inside import config_of, put_image
+
+
+@pytest.mark.parametrize("driver", ["filesystem", "memory"])
+async def test_closed_rooms_leave_no_thread(tmp_path: Path, driver: str) -> None:
+    before = set(threading.enumerate())
+    async with open_rooms(config_of(tmp_path, storage_driver=driver)) as rooms:
+        await put_image(rooms, "a", "v1", b"layer")
+        assert await rooms.services.repositories.list_sizes()
+    names = {thread.name.rpartition("_")[0] for thread in set(threading.enumerate()) - before}
+    assert names <= {"asyncio"}, "the loop's own threads are the loop's"
+
+
+async def test_with_content_in_memory_names_go_as_it_does(tmp_path: Path) -> None:
+    config = config_of(tmp_path, storage_driver="memory")
+    for _ in range(2):
+        async with open_rooms(config) as rooms:
+            with pytest.raises(ManifestUnknown):
+                await rooms.services.manifests.get("a", "v1")
+            assert await rooms.services.repositories.list_sizes() == []
+            digest = await put_image(rooms, "a", "v1", b"layer")
+            assert (await rooms.services.manifests.get("a", "v1")).digest == digest
+            copy = await perform(Desk(rooms, None), "catalog.backup", {})
+            assert Path(copy["path"]).is_file()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["docker", "lock", "spool"]
+
+
+async def test_what_a_killed_server_left_of_content_in_memory_is_gone_at_the_next_start(tmp_path: Path) -> None:
+    config = config_of(tmp_path, storage_driver="memory")
+    left = tmp_path / PASSING_NAME
+    (left / "spool").mkdir(parents=True)
+    (left / "spool" / "cut.data").write_bytes(b"half an upload")
+    with closing(sqlite3.connect(left / CATALOG_NAME)) as damaged:
+        damaged.execute("PRAGMA user_version = 9999")
+    async with open_rooms(config) as rooms:
+        assert rooms.services.sessions.all() == []
+        assert list((left / "spool").iterdir()) == []
+    assert not left.exists()
+
+
+async def test_trying_things_out_in_memory_touches_nothing_that_is_kept(tmp_path: Path) -> None:
+    kept, memory = config_of(tmp_path), config_of(tmp_path, storage_driver="memory")
+    async with open_rooms(kept) as rooms:
+        digest = await put_image(rooms, "a", "v1", b"layer")
+        upload = await rooms.services.sessions.open("a")
+    spooled = sorted((tmp_path / "spool").iterdir())
+    async with open_rooms(memory) as rooms:
+        await put_image(rooms, "b", "v1", b"other")
+    assert sorted((tmp_path / "spool").iterdir()) == spooled
+    async with open_rooms(kept) as rooms:
+        assert (await rooms.services.manifests.get("a", "v1")).digest == digest
+        assert [session.id for session in rooms.services.sessions.all()] == [upload.id]
