@@ -17,6 +17,7 @@ from backends.memory import MemoryBackend
 from config import Config
 from handlers.services import Services
 from model.clock import Clock, SystemClock
+from multipart import filesystem
 from multipart.ledger import Ledger
 from multipart.sessions import Sessions, UploadLimits
 from store.blobs import Blobs
@@ -132,6 +133,7 @@ def _services(
             clock=clock,
             limits=limits,
             durable=config.durability == "full",
+            uncached=config.uncached_writes and filesystem.can_write_uncached(),
         ),
         policy=open_to_all,
         clock=clock,

@@ -132,6 +132,11 @@ class Storage:
         "full: what was answered with success survives a power cut. none: faster, survives a crash of the program.",
         bare=True,
     )
+    uncached_writes: bool = setting(
+        "on",
+        switch(),
+        "Write uploads above 32 MiB past the page cache, where kernel (6.16) and file system can do that.",
+    )
 
     @property
     def storage_root(self) -> Path:

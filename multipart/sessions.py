@@ -58,10 +58,11 @@ class Sessions:
         clock: Clock,
         limits: UploadLimits,
         durable: bool = True,
+        uncached: bool = False,
     ) -> None:
         self._ledger, self._blobs, self._folder = ledger, blobs, spool_folder
         self._workers, self._clock, self._limits = workers, clock, limits
-        self._durable = durable
+        self._durable, self._uncached = durable, uncached
         self._sessions: dict[str, Session] = {}
         self._per_repository: dict[str, int] = {}
         self._turns = Turns()
@@ -322,7 +323,7 @@ class Sessions:
         return session
 
     def _adopt(self, row: UploadRow, *, recovered: bool) -> Session:
-        spool = SpoolFile(self._folder, row.id, (row.algorithm,))
+        spool = SpoolFile(self._folder, row.id, (row.algorithm,), uncached=self._uncached)
         session = Session(row, spool, self._workers, self._blobs.copy_out, recovered=recovered)
         self._sessions[row.id] = session
         self._per_repository[row.repository] = self._per_repository.get(row.repository, 0) + 1

@@ -29,6 +29,12 @@ RESERVED_BYTES: Final = MIB
 RESERVE_AHEAD_BYTES: Final = 64 * MIB
 """So much of them is reserved ahead of what has arrived. Announcing a length must not take the disk from others."""
 
+UNCACHED_FROM_BYTES: Final = 32 * MIB
+"""Smaller uploads stay in the page cache: they are likely to be pulled in a moment, and cost it little."""
+
+UNCACHED_PIECE_BYTES: Final = MIB // 2
+"""A slow client's small pieces go through the page cache, which joins them."""
+
 CHECKPOINTS: Final = 8
 """Offsets whose digests are remembered; going back to another one reads the prefix again."""
 
@@ -48,12 +54,16 @@ def storage_error(error: OSError, doing: str) -> RegistryError:
 class SpoolFile:
     """One spool file, its marks and the running digests of what it holds."""
 
-    def __init__(self, folder: Path, upload_id: str, algorithms: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, upload_id: str, algorithms: tuple[str, ...] = (), *, uncached: bool = False
+    ) -> None:
+        """With `uncached`, what makes a large upload large is written past the page cache, where that can be done."""
         self.path = folder / f"{upload_id}.data"
         self.marks_path = folder / f"{upload_id}.marks"
         self.offset_bytes = 0
         """How many bytes are received, written and hashed: the contiguous prefix."""
         self.digests = RunningDigests(algorithms)
+        self._uncached = uncached
         self.dirty = False
         """Something was written since the last `sync`."""
         self._checkpoints: dict[int, RunningDigests] = {0: self.digests.copy()}
@@ -90,7 +100,7 @@ class SpoolFile:
         try:
             self._open_data()
             start = self.offset_bytes
-            _write_all(self._fd, data, start)
+            self._write_at(data, start)
             self.digests.update(data)
             self.offset_bytes = start + len(data)
             self.dirty = True
@@ -251,6 +261,17 @@ class SpoolFile:
         if self._fd >= 0:
             with suppress(OSError):
                 self._trim()
+
+    def _write_at(self, data: memoryview, start: int) -> None:
+        """Write all of `data`, past the page cache if the upload is large and comes in large pieces."""
+        large = max(self._expected_end, start) >= UNCACHED_FROM_BYTES and len(data) >= UNCACHED_PIECE_BYTES
+        if self._uncached and large:
+            written = filesystem.write_uncached(self._fd, data, start)
+            if written is not None:
+                data, start = data[written:], start + written
+            else:
+                self._uncached = False
+        _write_all(self._fd, data, start)
 
     def _reserve_ahead(self) -> None:
         """Keep some room of what was announced reserved: enough for long extents, not enough to lock others out."""

@@ -17,6 +17,7 @@ OTHER = {
     "storage_root_dir": "/srv/b",
     "storage_driver": "memory",
     "durability": "none",
+    "uncached_writes": "off",
     "uvloop": "off",
     "log_format": "json",
     "log_level": "debug",

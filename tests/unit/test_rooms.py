@@ -56,6 +56,7 @@ async def test_trying_things_out_in_memory_touches_nothing_that_is_kept(tmp_path
     async with open_rooms(kept) as rooms:
         digest = await put_image(rooms, "a", "v1", b"layer")
         upload = await rooms.services.sessions.open("a")
+    (tmp_path / "spool" / f"{upload.id}.data").touch()
     spooled = sorted((tmp_path / "spool").iterdir())
     async with open_rooms(memory) as rooms:
         await put_image(rooms, "b", "v1", b"other")

@@ -274,3 +274,37 @@ def test_a_mark_that_the_disk_takes_half_is_taken_back(tmp_path, monkeypatch):
     file.write(memoryview(b"three"))
     file.rest()
     assert recovered(tmp_path).offset_bytes == 11
+
+
+@pytest.mark.parametrize("answer", [None, 5], ids=["the filesystem cannot", "takes a part"])
+def test_a_large_upload_is_written_past_the_page_cache_where_that_can_be_done(tmp_path, monkeypatch, answer):
+    asked = []
+
+    def uncached(fd, data, offset):
+        asked.append(offset)
+        return None if answer is None else os.pwrite(fd, data[:answer], offset)
+
+    monkeypatch.setattr(filesystem, "write_uncached", uncached)
+    monkeypatch.setattr(spool, "UNCACHED_FROM_BYTES", 20)
+    monkeypatch.setattr(spool, "UNCACHED_PIECE_BYTES", 10)
+    file = SpoolFile(tmp_path, UPLOAD, uncached=True)
+    pieces = [os.urandom(10), os.urandom(10), os.urandom(10), os.urandom(9), os.urandom(10)]
+    for piece in pieces:
+        file.write(memoryview(piece))
+    assert file.seal("sha256") == sha256(b"".join(pieces)) == sha256(file.path.read_bytes())
+    assert asked == ([20] if answer is None else [20, 39]), "large pieces of a large upload; once is enough for a no"
+
+
+def test_the_real_way_past_the_page_cache_writes_the_same_bytes_or_says_that_it_cannot(tmp_path):
+    content = os.urandom(1 << 20)
+    with (tmp_path / "file").open("w+b", buffering=0) as file:
+        written = filesystem.write_uncached(file.fileno(), memoryview(content), 0)
+        assert written is None or file.read() == content[:written]
+
+
+@pytest.mark.parametrize(
+    ("release", "can"), [("6.14.2", False), ("6.15.0-rc1", False), ("6.16.0", True), ("7.0", True), ("odd", False)]
+)
+def test_kernels_in_which_it_was_wrong_are_not_asked(monkeypatch, release, can):
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result(("Linux", "x", release, "", "x86_64")))
+    assert filesystem.can_write_uncached() is can
