@@ -1,6 +1,7 @@
 """The promises of `backends/base.py`, kept by every backend."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -265,7 +266,7 @@ async def test_a_cancelled_thread_job_is_waited_for_and_its_result_undone() -> N
 
 @pytest.mark.parametrize("wait", [to_its_end, ended])
 async def test_whoever_waits_to_the_end_waits_however_often_it_is_cancelled(
-    wait: Callable[[asyncio.Future[int]], Awaitable[int | None]],
+    wait: Callable[[asyncio.Future[int]], Awaitable[int | None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     running: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     waiting = asyncio.ensure_future(wait(running))
@@ -278,6 +279,9 @@ async def test_whoever_waits_to_the_end_waits_however_often_it_is_cancelled(
     running.set_exception(StorageFailed("nobody asks for this any more"))
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    del running, waiting
+    gc.collect()
+    assert caplog.text == "", "asyncio complains that nobody asked what came of it"
 
 
 async def test_whoever_waits_to_the_end_undisturbed_has_what_came_of_it() -> None:

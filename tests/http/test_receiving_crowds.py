@@ -85,6 +85,31 @@ async def test_a_body_that_stalls_parts_with_its_buffer(stage: Stage) -> None:
         await until(lambda: buffers.in_use == 0)
 
 
+def test_an_address_with_one_stream_does_not_starve_beside_one_with_many(plain_stage: Stage) -> None:
+    """Forty streams of one address and two buffers: in turn by stream, the other address would be served last."""
+    body = some(8 * MIB)
+    endings: list[str] = []
+
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        poured = await body_of(request).pour(Counting())
+        endings.append(request.remote or "")
+        return poured_json(poured)
+
+    async def told() -> None:
+        buffers = BufferPool(2)
+        async with plain_stage.serve(handler, buffers=buffers) as served:
+            greedy = [await served.connect(source="127.0.0.1") for _ in range(40)]
+            pushing = [asyncio.ensure_future(client.ask(put(len(body)), body)) for client in greedy]
+            await until(lambda: buffers.waiting >= 30)
+            modest = await served.connect(source="127.0.0.2")
+            assert (await modest.ask(put(len(body)), body)).json["received"] == len(body)
+            await asyncio.gather(*pushing)
+            assert endings.index("127.0.0.2") < 20
+            assert (buffers.in_use, buffers.waiting, served.server.turns.running) == (0, 0, 0)
+
+    plain_stage.run(told())
+
+
 @story
 async def test_free_buffers_go_back_to_the_system(stage: Stage) -> None:
     buffers = BufferPool(4, quiet_s=0.05)

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from handlers.body import body_of
 from handlers.buffers import BufferPool
+from handlers.chunked import FREE_CHUNKS
 from model.units import KIB, MIB
 from multipart.bodies import Body
 from tests.support.spelled import GET, PATCH, Keeper, chunked, put, some
@@ -252,6 +253,16 @@ async def test_broken_chunks_end_the_body_and_the_connection(stage: Stage, broke
         assert (answer.json["ending"], answer.headers["connection"]) == ("MALFORMED", "close")
         assert keeper.bodies[0] == b"abc" or keeper.bodies[0] == b"abchello"
         assert await client.ended() == b""  # what follows is no request
+
+
+@story
+async def test_a_body_of_nothing_but_tiny_chunks_is_cut_off(stage: Stage) -> None:
+    keeper = Keeper()
+    async with stage.serve(keeper, discard_s=0.05) as served:
+        client = await served.connect()
+        answer = await client.ask(PATCH + b"1\r\nx\r\n" * 50_000)
+        assert (answer.json["ending"], answer.headers["connection"]) == ("MALFORMED", "close")
+        assert keeper.bodies == [b"x" * FREE_CHUNKS]
 
 
 @story

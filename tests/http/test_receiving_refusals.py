@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from handlers import wire
 from handlers.body import read_small
-from model.errors import TooLarge, UploadInvalid
+from model.errors import RegistryError
 from model.units import KIB
 from tests.support.spelled import GET, HOST, PATCH, Keeper, chunked, put, some
 from tests.support.stage import Client, Stage, story, until
@@ -167,16 +168,26 @@ async def test_an_exception_of_a_handler_is_answered_in_our_shape(stage: Stage) 
         await check_refused(await served.connect(), 500, put(3) + b"abc")
 
 
+@story
+async def test_what_a_path_decodes_to_never_reaches_the_log(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(request: web.BaseRequest) -> web.StreamResponse:
+        raise LookupError
+
+    async with stage.serve(handler, discard_s=0.1) as served:
+        client = await served.connect()
+        await client.send(b"GET /a%0aforged?token=secret HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (await client.answer()).status == 500
+    assert [record.getMessage() for record in caplog.records] == ["a request failed: GET /a%0aforged"]
+
+
 # -- bodies that are read whole -----------------------------------------------------------------------------------
 
 
 async def small(request: web.BaseRequest) -> web.StreamResponse:
     try:
         return web.json_response(len(await read_small(request, limit_bytes=100 * KIB)))
-    except TooLarge:
-        return web.json_response("too large", status=413)
-    except UploadInvalid as error:
-        return web.json_response(error.message, status=400)
+    except RegistryError as error:
+        return wire.answer(error)
 
 
 @story
@@ -203,12 +214,14 @@ async def test_a_body_above_the_limit_is_not_read_whole(stage: Stage) -> None:
 
 
 @story
-async def test_a_small_body_that_breaks_off_or_is_malformed_is_an_error_of_the_client(stage: Stage) -> None:
+async def test_a_small_body_that_stalls_is_too_late_and_a_malformed_one_is_invalid(stage: Stage) -> None:
     async with stage.serve(small, discard_s=0.05, stall_timeout_s=0.2) as served:
         client = await served.connect()
-        assert "malformed" in (await client.ask(PATCH + b"zz\r\n")).json
+        answer = await client.ask(PATCH + b"zz\r\n")
+        assert (answer.status, answer.json["errors"][0]["code"]) == (400, "BLOB_UPLOAD_INVALID")
         client = await served.connect()
-        assert "progress" in (await client.ask(put(10) + b"abc")).json
+        answer = await client.ask(put(10) + b"abc")
+        assert (answer.status, answer.json["errors"][0]["code"]) == (408, "BLOB_UPLOAD_INVALID")
         client = await served.connect()
         await client.send(put(10, b"Expect: 100-continue\r\n"))
         assert (await client.head())[0] == 100

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import eq
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from handlers import sending
 from handlers.sending import ClientGone, FileSpan, ShortFile, send_parts
 from model.units import KIB, MIB
 from tests.support.spelled import GET, HOST, Keeper, put, some
@@ -215,21 +217,43 @@ def test_a_slow_but_steady_reader_is_not_cut_off(plain_stage: Stage, fd: int) ->
 
 @story
 async def test_a_send_that_is_cancelled_leaves_the_descriptor_alone(stage: Stage, fd: int) -> None:
-    sending: list[asyncio.Task[int]] = []
+    tasks: list[asyncio.Task[int]] = []
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "20000000"})
-        sending.append(asyncio.ensure_future(send_parts(request, response, [FileSpan(fd, 0, 20_000_000)])))
-        await asyncio.wait(sending)
+        tasks.append(asyncio.ensure_future(send_parts(request, response, [FileSpan(fd, 0, 20_000_000)])))
+        await asyncio.wait(tasks)
         raise ConnectionResetError
 
     async with stage.serve(handler) as served:
         client = await served.connect(receive_buffer_bytes=4096)
         await client.send(GET)
         await client.head()
-        sending[0].cancel()
-        await asyncio.wait(sending)
-        assert sending[0].cancelled()
+        tasks[0].cancel()
+        await asyncio.wait(tasks)
+        assert tasks[0].cancelled()
+
+
+def test_a_burst_waits_for_a_trickling_reader_for_a_moment_in_all(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wait is short enough for a reader that keeps up; all of them together would hold the thread for long."""
+    ours, theirs = socket.socketpair()
+    now_s, waits = 0.0, 0
+
+    def writable(number: int, within_ms: int) -> bool:
+        nonlocal now_s, waits
+        theirs.recv(MIB)
+        now_s, waits = now_s + 0.004, waits + 1
+        return True
+
+    monkeypatch.setattr(sending, "_writable", writable)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    with ours, theirs:
+        ours.setblocking(False)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * KIB)
+        sent_bytes, full = sending._burst(ours.fileno(), fd, 0, 20_000_000, sending.PATIENCE_MS)
+    assert full
+    assert 0 < sent_bytes < sending.BURST_BYTES
+    assert waits == 5  # 20 ms
 
 
 def rss_bytes() -> int:

@@ -110,8 +110,10 @@ class Served:
         self._stage = stage
         self._clients: list[Client] = []
 
-    async def connect(self, *, receive_buffer_bytes: int | None = None) -> Client:
+    async def connect(self, *, receive_buffer_bytes: int | None = None, source: str = "127.0.0.1") -> Client:
+        """A new connection, from the address `source` (any of 127.0.0.0/8)."""
         own = socket.socket()
+        own.bind((source, 0))
         own.setblocking(False)
         if receive_buffer_bytes is not None:
             own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)

@@ -1,5 +1,6 @@
 """Every error code has its status, in one shape, whichever way it comes about (oci.md 1.0)."""
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ from auth.principals import Principal
 from tests.http.client import Answer
 from tests.http.oci.conftest import Serve
 from tests.http.oci.content import EMPTY_CONFIG, IMAGE, artifact, descriptor, digest_of, image, noise
-from tests.http.oci.serving import Serving
+from tests.http.oci.serving import Serving, until
 
 REPOSITORY = "lab/tools"
 CONTENT = artifact("errors")
@@ -145,3 +146,35 @@ async def test_the_catalog_lists_what_may_be_read(serve: Serve, monkeypatch: pyt
     await oci.push("lab/zzz", b"{}")
     await oci.put_manifest("lab/zzz", "1", CONTENT, IMAGE)
     assert (await oci.ask("GET", "/v2/_catalog")).json() == {"repositories": ["lab/zzz"]}
+
+
+async def test_a_pusher_that_left_is_told_apart_from_a_bad_request(oci: Serving) -> None:
+    location = await oci.session("lab/left")
+    connection = await oci.connect()
+    await connection.send_head("PATCH", location, {"Content-Length": "1000"})
+    await connection.send_raw(b"only this")
+    await oci.holds(location, 9)
+    connection.vanish()
+
+    async def noticed() -> bool:
+        await oci.ask("GET", "/v2/")
+        return any(record.method == "PATCH" for record in oci.records)
+
+    await until(noticed)
+    (record,) = [record for record in oci.records if record.method == "PATCH"]
+    assert (record.status, record.gone) == (499, True)
+
+
+async def test_a_stored_file_that_is_cut_short_while_it_is_sent_is_known_as_damaged_and_healed(oci: Serving) -> None:
+    content = noise(30 << 20)
+    digest = await oci.push("lab/cut", content)
+    connection = await oci.connect()
+    await connection.send("GET", f"/v2/lab/cut/blobs/{digest}")
+    await connection._reader.readexactly(1)
+    (file,) = oci.blob_files()
+    os.truncate(file, 1 << 20)
+    await connection.ended()
+    assert not await oci.has("lab/cut", digest)
+    assert [record.error for record in oci.records if record.method == "GET" and record.error]
+    await oci.push("lab/cut", content)
+    assert (await oci.blob("lab/cut", digest)).body == content

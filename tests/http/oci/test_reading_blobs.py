@@ -133,10 +133,10 @@ async def test_several_ranges_come_as_parts(serve: Serve, settings: dict[str, st
     ]
 
 
-async def test_a_range_of_nothing_has_nothing_in_it(oci: Serving) -> None:
+async def test_a_range_of_an_empty_blob_is_the_empty_blob(oci: Serving) -> None:
     digest = await oci.push(REPOSITORY, b"")
     answer = await oci.blob(REPOSITORY, digest, {"Range": "bytes=0-"})
-    assert (answer.status, answer.headers["Content-Range"]) == (416, "bytes */0")
+    assert (answer.status, answer.body) == (200, b""), "containerd begins every layer like this"
 
 
 async def test_a_head_takes_no_notice_of_ranges(oci: Serving) -> None:

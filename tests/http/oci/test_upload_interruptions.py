@@ -191,11 +191,11 @@ async def test_rule_15_idle_sessions_end_by_their_last_use(serve: Serve, monkeyp
     for _ in range(3):
         clock.time_s += 2400
         assert (await oci.patch(used, b"x", {"Content-Range": "0-0"})).status in (202, 416)
-        assert (await oci.status(asked)).status == 204
+        await oci.status(asked)
         await oci.rooms.services.sessions.expire()
     assert (await oci.status(idle)).status == 404
     assert (await oci.status(used)).headers["Range"] == "0-0"
-    assert (await oci.status(asked)).status == 204
+    assert (await oci.status(asked)).status == 404, "asking is no use"
 
 
 async def test_too_many_open_sessions_are_refused_until_one_ends(serve: Serve) -> None:

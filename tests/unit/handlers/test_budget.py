@@ -64,9 +64,8 @@ async def test_there_is_never_more_in_use_than_the_limit() -> None:
 
 
 async def test_who_wants_more_than_there_can_be_gets_all_of_a_share() -> None:
-    async with emptied(Budget(100)) as budget:
-        async with budget.hold("a", 10**9, within_s=LONG_S):
-            assert budget.used_bytes == 50
+    async with emptied(Budget(100)) as budget, budget.hold("a", 10**9, within_s=LONG_S):
+        assert budget.used_bytes == 50
 
 
 async def test_one_address_has_half_of_it_at_most() -> None:
@@ -150,25 +149,26 @@ async def test_who_is_cancelled_while_waiting_leaves_its_place_to_the_next() -> 
         await second.goes()
 
 
-async def test_a_cancellation_in_the_moment_of_the_grant_loses_nothing() -> None:
-    for cancelled_first in (True, False):
-        async with emptied(Budget(100)) as budget:
-            holder = Guest(budget, "a", 50)
-            await holder.comes_in()
-            leaving, next_ = Guest(budget, "a", 50), Guest(budget, "a", 50)
-            await settled()
-            if cancelled_first:  # its wait has ended, but it has not had its say when the holder lets go
-                leaving.task.cancel()
-                holder.task.cancel()
-            else:
-                holder.task.cancel()
-                leave = asyncio.get_running_loop().call_soon
-                leave(leaving.task.cancel)
-            await asyncio.wait({holder.task, leaving.task}, timeout=LONG_S)
-            assert leaving.task.cancelled()
-            await next_.comes_in()
-            assert budget.used_bytes == 50
-            await next_.goes()
+@pytest.mark.parametrize("moment", ["just before the grant", "in the middle of it", "just after it"])
+async def test_a_cancellation_around_the_grant_loses_nothing(moment: str) -> None:
+    async with emptied(Budget(100)) as budget:
+        holder = Guest(budget, "a", 50)
+        await holder.comes_in()
+        leaving, next_ = Guest(budget, "a", 50), Guest(budget, "a", 50)
+        await settled()
+        if moment == "just before the grant":
+            leaving.task.cancel()
+        holder.task.cancel()
+        if moment == "in the middle of it":  # its wait is over, but the holder lets go before it has had its say
+            leaving.task.cancel()
+        if moment == "just after it":  # called when the holder has let go, and before it knows that it has its turn
+            asyncio.get_running_loop().call_soon(leaving.task.cancel)
+        await asyncio.wait({holder.task, leaving.task}, timeout=LONG_S)
+        assert leaving.task.cancelled()
+        assert not leaving.inside.is_set()
+        await next_.comes_in()
+        assert budget.used_bytes == 50
+        await next_.goes()
 
 
 async def test_who_is_cancelled_while_holding_gives_it_back() -> None:

@@ -113,8 +113,8 @@ async def test_buffers_that_nobody_needs_go_back_while_others_are_in_use() -> No
         while pool.free > 1:
             buffer = pool.take("a", lambda buffer: None)
             assert buffer is not None
-            await asyncio.sleep(0)
             pool.give(buffer)
+            await asyncio.sleep(0)
 
     await asyncio.wait_for(one_goes_on(), 10)
     assert (pool.in_use, pool.free) == (1, 1)  # the one that is used again and again stays
