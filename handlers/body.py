@@ -5,6 +5,8 @@ returns; the caller learns how it ended and decides (oci.md 2.3 rules 8 and 9).
 """
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final
 
 from aiohttp import web
 
@@ -13,8 +15,12 @@ from handlers.gathering import Gathering
 from handlers.incoming import Incoming
 from handlers.receiving import Reception
 from model.errors import TooLarge
+from model.units import KIB
 from multipart.bodies import Body, EmptyBody, Ending, Poured, Sink
 from multipart.interrupted import require_whole
+
+FREE_BYTES: Final = 64 * KIB
+"""Bodies announced to be no longer than this are read without asking the budget."""
 
 
 def body_of(request: web.BaseRequest) -> Body:
@@ -48,15 +54,21 @@ async def read_small(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
     if length_bytes is not None and len(incoming.first) == length_bytes:
         incoming.whole = True
         return incoming.first
-    server = connection.server
-    wanted_bytes = limit_bytes if length_bytes is None else length_bytes
-    async with server.whole_bodies.hold(connection.peer, wanted_bytes, within_s=server.limits.stall_timeout_s):
+    async with _room(connection, limit_bytes if length_bytes is None else length_bytes):
         ending, content = await _gathered(connection, incoming, limit_bytes)
     incoming.whole = ending is Ending.WHOLE
     if ending is Ending.TOO_LONG:
         raise TooLarge("the body is too large", limit=limit_bytes)
     require_whole(Poured(len(content), ending))
     return content
+
+
+def _room(connection: Connection, wanted_bytes: int) -> AbstractAsyncContextManager[None]:
+    """Room in memory for a body; what nearly every manifest is needs no turn, so that large ones cannot hold it up."""
+    if wanted_bytes <= FREE_BYTES:
+        return nullcontext()
+    server = connection.server
+    return server.whole_bodies.hold(connection.peer, wanted_bytes, within_s=server.limits.stall_timeout_s)
 
 
 async def _gathered(connection: Connection, incoming: Incoming, limit_bytes: int) -> tuple[Ending, bytes]:

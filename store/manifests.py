@@ -79,8 +79,7 @@ class Manifests:
             stored = await self._catalog.read(rows.by_tag, repository, reference)
         if stored is None:
             raise ManifestUnknown("the repository has no such manifest", reference=str(reference))
-        self._remember(repository, reference, stored, generation, shared)
-        return stored
+        return self._remember(repository, reference, stored, generation, shared)
 
     async def delete(self, repository: str, digest: Digest) -> None:
         """Remove the manifest and every tag that points at it, in one transaction (oci.md 1.1 end-9).
@@ -100,10 +99,14 @@ class Manifests:
 
     def _remember(
         self, repository: str, reference: Digest | str, stored: StoredManifest, generation: int, shared: int
-    ) -> None:
+    ) -> StoredManifest:
+        """Keep what was read; returns the copy that is shared, so that many readers at once hold one."""
         body = f"{stored.digest} {stored.media_type}"
-        if self._bodies.get(_SHARED, body) is None:
+        known = self._bodies.get(_SHARED, body)
+        if known is None:
             self._bodies.keep(_SHARED, body, stored, shared, len(stored.content))
+            known = stored
         self._known.keep(repository, str(stored.digest), body, generation)
         if not isinstance(reference, Digest):
             self._tags.keep(repository, reference, stored.digest, generation)
+        return known
