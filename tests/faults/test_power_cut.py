@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,10 +44,33 @@ class Machine:
         """The server does nothing inside the block; who asks it waits. The disk is taken down as it is then."""
         os.kill(self.server.pid, signal.SIGSTOP)
         try:
-            shutil.copyfile(self.folder / "disk.img", self.folder / "copy.img")
+            self._copy_at_rest()
             yield
         finally:
             os.kill(self.server.pid, signal.SIGCONT)
+
+    def _copy_at_rest(self) -> None:
+        """Copy the disk so that nothing was written to it meanwhile: a copy of two moments is no moment's disk.
+
+        The server stands still, but its file system may still be writing on its own; then the copy is taken again.
+        """
+        for _ in range(50):
+            before = self._written()
+            shutil.copyfile(self.folder / "disk.img", self.folder / "copy.img")
+            if self._written() == before and before[-1] == "0":
+                return
+        pytest.fail("the disk never rested long enough to be copied")
+
+    def _written(self) -> list[str]:
+        """What the loop device has written so far, and what it is writing now (block layer statistics)."""
+        found = subprocess.run(
+            ["losetup", "--noheadings", "--output", "NAME", "--associated", self.folder / "disk.img"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        numbers = Path("/sys/block", Path(found.stdout.strip()).name, "stat").read_text().split()
+        return [numbers[4], numbers[6], numbers[8]]
 
     def copy_disk(self) -> None:
         """Take down what the disk holds now."""
