@@ -17,7 +17,7 @@ PIP  := $(PY) -m pip install --disable-pip-version-check --no-input --quiet --re
 help: ## this list
 	@echo "Holdfast, a container registry for one machine."
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-22s %s\n", $$1, $$2}'
 
 run: $(VENV)/runtime.stamp ## serve on LISTEN (127.0.0.1:5000), keep everything in DATA (./data); ARGS: more flags of `serve`
 	@exec $(PY) registry.py serve --listen $(LISTEN) --data $(DATA) $(ARGS)

@@ -26,16 +26,17 @@ PROGRAM: Final = "registry.py"
 DESCRIPTION: Final = "Holdfast, a container registry for one machine: one process, one folder."
 EXAMPLES: Final = f"""\
 examples:
-  python {PROGRAM} serve                                        serve on 127.0.0.1:5000, keep everything in ./data
-  python {PROGRAM} serve --listen 0.0.0.0:5000 --data /srv/hf   serve the network
-  python {PROGRAM} config show                                  every setting, its value, and who decided it
-  python {PROGRAM} config check --config holdfast.toml          whether the server would accept this file
+  {PROGRAM} serve                                        serve on 127.0.0.1:5000, keep everything in ./data
+  {PROGRAM} serve --listen 0.0.0.0:5000 --data /srv/hf   serve the network
+  {PROGRAM} config show                                  every setting, its value, and who decided it
+  {PROGRAM} config check --config holdfast.toml          whether the server would accept this file
 
 first image, from another terminal:
   skopeo copy --dest-tls-verify=false docker-archive:image.tar docker://127.0.0.1:5000/hello/world:1
   (or: docker tag IMAGE 127.0.0.1:5000/hello/world:1 && docker push 127.0.0.1:5000/hello/world:1)
 
-settings come from flags, the environment (HOLDFAST_...) and a TOML file, in this order; docs/settings.md lists them.
+settings come from flags, else the environment (HOLDFAST_...), else a TOML file; docs/settings.md lists them.
+in a checkout, `{PROGRAM}` is `.venv/bin/python {PROGRAM}`.
 """
 _Family: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
@@ -129,6 +130,8 @@ def config_check(invocation: Invocation) -> int:
 
 def kept_where(config: Config) -> str:
     """Where what lies, in words."""
+    if config.storage_driver == "memory":
+        return "everything in memory, until it ends"
     if config.storage_root == config.data_dir:
         return f"everything in {config.data_dir}"
     return f"names in {config.data_dir}, blobs in {config.storage_root}"
@@ -204,9 +207,11 @@ def _add(family: "_Family", command: Command) -> None:
     command.arguments(parser)
     parser.add_argument("--config", type=Path, metavar="FILE", help="the TOML file with settings")
     for section in SECTIONS:
-        group = parser.add_argument_group(f"settings [{section.__name__.lower()}]", section.__doc__)
-        for row in SETTINGS:
-            if row.group == section.__name__.lower() and row.name in command.settings:
+        name = section.__name__.lower()
+        rows = [row for row in SETTINGS if row.group == name and row.name in command.settings]
+        if rows:
+            group = parser.add_argument_group(f"settings [{name}]", section.__doc__)
+            for row in rows:
                 _add_setting(group, row)
 
 

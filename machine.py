@@ -1,7 +1,9 @@
-"""What the process asks of the machine: descriptors enough for the connections it allows."""
+"""What the process asks of the machine: descriptors enough for its connections, and to be who owns the folder."""
 
 import logging
+import os
 import resource
+from pathlib import Path
 from typing import Final
 
 RESERVED: Final = 128
@@ -25,3 +27,17 @@ def connections_allowed(wanted: int) -> int:
     if wanted > possible:
         log.warning("only %d connections instead of %d: this process may have %d open files", possible, wanted, hard)
     return min(wanted, possible) if wanted else possible
+
+
+def act_as_owner_of(folder: Path) -> None:
+    """As root, go on as the user who owns `folder`, so that what a command writes there stays the server's.
+
+    Does nothing for other users, and where there is no folder yet.
+    """
+    if os.geteuid() != 0 or not folder.exists():
+        return
+    owner = folder.stat()
+    if owner.st_uid != 0:
+        os.setgroups([])
+        os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+        os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)

@@ -4,6 +4,12 @@ config -> backend -> catalog -> store -> sessions -> handlers -> server. Backgro
 nothing is decided here: it would be in no other file's test.
 """
 
+import importlib.util
+import sys
+
+if importlib.util.find_spec("aiohttp") is None:
+    sys.exit("registry.py: its environment is missing; run `make venv`, then .venv/bin/python registry.py")
+
 import asyncio
 import contextlib
 import functools
@@ -11,7 +17,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -207,8 +212,11 @@ def _address(host: str, port: int) -> str:
 
 def _greet(config: Config, address: str) -> None:
     """Tell the person who started us where we are, and the one command that pushes a first image."""
+    everywhere = address.startswith(("0.0.0.0:", "[::]:"))
+    address = f"127.0.0.1:{address.rpartition(':')[2]}" if everywhere else address
+    also = ", and on every other address of this machine," if everywhere else ""
     cli.say(
-        f"Holdfast serves on http://{address} and keeps {cli.kept_where(config)}\n"
+        f"Holdfast serves on http://{address}{also} and keeps {cli.kept_where(config)}\n"
         f"first image:  skopeo copy --dest-tls-verify=false docker-archive:IMAGE.tar docker://{address}/hello/world:1\n"
         f"         or:  docker tag IMAGE {address}/hello/world:1 && docker push {address}/hello/world:1"
     )

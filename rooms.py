@@ -20,12 +20,15 @@ from model.clock import Clock, SystemClock
 from multipart import filesystem
 from multipart.ledger import Ledger
 from multipart.sessions import Sessions, UploadLimits
+from store.blob_rows import has_blobs
 from store.blobs import Blobs
 from store.catalog import Catalog
 from store.folder import DataFolder
 from store.hot import Hot
+from store.layout import BLOBS
 from store.manifests import Manifests
 from store.referrers import Referrers
+from store.refusals import FolderError
 from store.repositories import Repositories
 from store.tags import Tags
 
@@ -68,6 +71,8 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
         catalog = Catalog(names.data_dir, clock, durable=durable, drop=hot.drop)
         catalog.open()
         try:
+            if config.storage_driver == "filesystem":
+                await _require_content(catalog, folder)
             services = _services(config, clock, catalog, hot, backend, names, workers)
             try:
                 await services.sessions.settle()
@@ -76,6 +81,20 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
                 await services.blobs.close()
         finally:
             catalog.close()
+
+
+async def _require_content(catalog: Catalog, folder: DataFolder) -> None:
+    """The storage folder is the one that the catalog speaks of, not the empty place where it should be mounted.
+
+    Raises:
+        FolderError: the catalog knows blobs, and the folder has no place for any.
+    """
+    blobs = folder.storage_root / BLOBS
+    if not blobs.exists() and await catalog.read(has_blobs):
+        raise FolderError(
+            f"the catalog knows blobs, but there are none at all in {folder.storage_root}",
+            f"mount it, or set storage_root_dir right; if they are lost for good, make the folder {blobs} to go on",
+        )
 
 
 @contextmanager

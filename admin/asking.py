@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 from admin.operations import Answer, Desk, perform
 from cli import UsageError
 from config import Config
+from machine import act_as_owner_of
 from model.errors import RegistryError
 from rooms import open_rooms
 from store import backups
@@ -81,6 +82,7 @@ def when_free(config: Config, act: Callable[[], T], instead: Callable[[], T] | N
         NotDone: the lock is still held, and nobody answers.
         UsageError: the folder or the catalog cannot be used.
     """
+    act_as_owner_of(config.data_dir)
     give_up_s = time.monotonic() + LOCK_PATIENCE_S
     while True:
         try:

@@ -110,7 +110,7 @@ class Storage:
     data_dir: Path = setting(
         "./data",
         folder(),
-        "The folder of this registry: catalog, secrets, unfinished uploads and content. Made when missing.",
+        "The folder of this registry: catalog, unfinished uploads and content. Made when missing.",
         bare=True,
         flag="--data",
     )

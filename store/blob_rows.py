@@ -7,6 +7,11 @@ from store.membership import add_blob, blob_key, end_if_empty, repository_id
 from store.transactions import Transaction, frees
 
 
+def has_blobs(tx: Transaction) -> bool:
+    """Whether any blob is recorded."""
+    return tx.one("SELECT 1 FROM blob LIMIT 1") is not None
+
+
 def size_in(tx: Transaction, repository: str, digest: Digest) -> int | None:
     """The size of the blob, if the repository has it."""
     row = tx.one(

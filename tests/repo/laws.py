@@ -20,7 +20,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
         | {"multipart", "rooms", "sigv4", "store", "sweep"}
     ),
     "cli": frozenset({"admin", "backends", "clients", "config", "multipart", "rooms", "store", "sweep"}),
-    "admin": frozenset({"backends", "cli", "config", "multipart", "rooms", "store", "sweep"}),
+    "admin": frozenset({"backends", "cli", "config", "machine", "multipart", "rooms", "store", "sweep"}),
     "loops": frozenset({"config"}),
     "machine": frozenset(),
     "rooms": frozenset({"auth", "backends", "config", "handlers", "multipart", "sigv4", "store", "sweep"}),

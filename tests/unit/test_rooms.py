@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from admin.operations import Desk, perform
+from model.clock import SystemClock
 from model.errors import ManifestUnknown
 from rooms import PASSING_NAME, open_rooms
+from store.catalog import Catalog
+from store.layout import BLOBS
 from store.opening import CATALOG_NAME
+from store.refusals import CatalogError, FolderError
 from tests.support.inside import config_of, put_image
 
 
@@ -64,3 +68,35 @@ async def test_trying_things_out_in_memory_touches_nothing_that_is_kept(tmp_path
     async with open_rooms(kept) as rooms:
         assert (await rooms.services.manifests.get("a", "v1")).digest == digest
         assert [session.id for session in rooms.services.sessions.all()] == [upload.id]
+
+
+async def test_a_storage_folder_without_any_blob_is_not_taken_for_the_catalogs_own(tmp_path: Path) -> None:
+    data, elsewhere = tmp_path / "data", tmp_path / "not mounted"
+    async with open_rooms(config_of(data)) as rooms:
+        await put_image(rooms, "a", "v1", b"layer")
+    with pytest.raises(FolderError, match="none at all in"):
+        async with open_rooms(config_of(data, storage_root_dir=str(elsewhere))):
+            pass
+    (elsewhere / BLOBS).mkdir(parents=True)
+    async with open_rooms(config_of(data, storage_root_dir=str(elsewhere))) as rooms:
+        assert (await rooms.services.tags.page("a", 10, None)).names == ["v1"], "the operator said to go on"
+
+
+async def test_an_empty_registry_may_move_to_another_storage_folder(tmp_path: Path) -> None:
+    async with open_rooms(config_of(tmp_path / "data")):
+        pass
+    async with open_rooms(config_of(tmp_path / "data", storage_root_dir=str(tmp_path / "new"))):
+        pass
+
+
+def test_a_catalog_that_cannot_be_written_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = Catalog(tmp_path, SystemClock())
+    catalog.open()
+    catalog.close()
+
+    def read_only(path: Path, *, durable: bool) -> sqlite3.Connection:
+        return sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+
+    monkeypatch.setattr("store.catalog.connect_writer", read_only)
+    with pytest.raises(CatalogError, match="may write the file"):
+        Catalog(tmp_path, SystemClock()).open()
