@@ -91,8 +91,8 @@ class Catalog:
             connection = connect_writer(self.path, durable=self._durable)
             try:
                 migrate(connection)
-                connection.execute("BEGIN IMMEDIATE")  # a catalog that can only be read is told now, not at each push
-                connection.execute("COMMIT")
+                # Changes nothing, but a catalog that can only be read says so now, and not at each push.
+                connection.execute("DELETE FROM setting WHERE 0")
             finally:
                 connection.close()
         except sqlite3.Error as error:
