@@ -28,7 +28,7 @@ from model.units import MIB
 
 PIECE_BYTES: Final = MIB
 THREADS: Final = 8
-"""Syncs of different files overlap up to about this many (performance-shapes.md section 6)."""
+"""Syncs of different files overlap up to about this many (docs/performance.md)."""
 _LISTED_AT_ONCE: Final = 1000
 _TRIES: Final = 20
 """How often a folder may be taken away by a delete between making it and renaming into it."""

@@ -5,7 +5,7 @@ so an idle server holds none. Everything here happens on the event loop; only th
 worker threads.
 
 Who holds a partly filled buffer without making progress is asked to part with it as soon as somebody waits: a client
-that stalls must not keep memory from one that does not (architecture.md invariant 6).
+that stalls must not keep memory from one that does not (ARCHITECTURE.md, invariant 6).
 """
 
 import asyncio

@@ -4,7 +4,7 @@
       BEGIN ── SAVEPOINT, operation, RELEASE ── SAVEPOINT, operation, RELEASE ── ... ── COMMIT
       then, on the event loop, in one call: drop what became untrue from memory, answer everybody
 
-No timer and nothing to tune: while one commit waits for the disk, the next ones gather (performance-shapes.md 6).
+No timer and nothing to tune: while one commit waits for the disk, the next ones gather (docs/performance.md).
 
 On a full disk operations that free something get a second try with the room that is kept back (`store/reserve.py`).
 """
