@@ -28,6 +28,7 @@ from aiohttp import hdrs, web
 from handlers.connection import Connection, connection_of
 from handlers.patience import ClientGone, reset, while_reading
 from model.units import KIB, MIB
+from multipart.uninterrupted import ended, to_its_end
 
 __all__ = ["ClientGone", "FileSpan", "ShortFile", "send_parts"]
 
@@ -171,12 +172,7 @@ class _Sending:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run `work` in a sender thread; also when cancelled, return only after it did."""
-        future = self._loop.run_in_executor(self._senders, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await _finished(future)
-            raise
+        return await to_its_end(self._loop.run_in_executor(self._senders, work))
 
     def _short(self, span: FileSpan, at: int, why: str) -> ShortFile:
         _log.error("a file that is being sent %s at byte %d of %d", why, at, span.start + span.length)
@@ -258,7 +254,7 @@ class _EncryptedSending(_Sending):
                 await self._write(data)
         finally:
             if ahead is not None:
-                await _finished(ahead)
+                await ended(ahead)
 
     def _read(self, fd: int, at: int, stop: int) -> "asyncio.Future[bytes]":
         piece_bytes = LARGE_PIECE_BYTES if self._quick_pieces >= QUICK_PIECES else SMALL_PIECE_BYTES
@@ -306,17 +302,3 @@ def _writable(fd: int, within_ms: int) -> bool:
 def _done(event: "asyncio.Future[None]") -> None:
     if not event.done():
         event.set_result(None)
-
-
-async def _finished(future: "asyncio.Future[T]") -> None:
-    """Return when `future` is done, whatever it came to and however often this is cancelled meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait({future})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if not future.cancelled():
-        future.exception()
-    if cancelled is not None:
-        raise cancelled

@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -135,6 +135,7 @@ class Sessions:
 
     async def receive_whole(self, repository: str, body: Body, digest: Digest, *, owner: str = "") -> None:
         """A blob in one request: nothing to resume, so no row in the ledger; its file is swept at the next start."""
+        await self._make_room(repository)
         self._check_limits(repository)
         now = self._clock.now_s()
         row = UploadRow(
@@ -298,8 +299,9 @@ class Sessions:
         now = self._clock.now_s()
         for session in self.all():
             if session.row.repository == repository and session.is_unused and now - session.touched_at_s > UNUSED_S:
-                async with self._turn(session, None):
-                    await self._discard(session, Event.EXPIRE)
+                with suppress(UploadUnknown):  # somebody else made room with it just now; the limits are looked at next
+                    async with self._turn(session, None):
+                        await self._discard(session, Event.EXPIRE)
                 return
 
     async def _discard(self, session: Session, event: Event) -> None:

@@ -173,7 +173,7 @@ async def test_a_reader_that_stops_is_cut_off(stage: Stage, fd: int) -> None:
     giver = Giver([FileSpan(fd, 0, 20_000_000)])
     async with stage.serve(giver, stall_timeout_s=0.3) as served:
         client = await served.connect(receive_buffer_bytes=4096)
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads
         await client.send(GET)
         await until(lambda: bool(giver.failed))
         assert isinstance(giver.failed[0], ClientGone)
@@ -187,7 +187,7 @@ async def test_a_reader_that_stops_in_a_small_answer_is_cut_off(stage: Stage) ->
 
     async with stage.serve(handler, stall_timeout_s=0.3, keepalive_timeout_s=0.3) as served:
         client = await served.connect(receive_buffer_bytes=4096)
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads
         await client.send(GET)
         await until(lambda: served.server.traffic.received_bytes > 0)
         await until(lambda: served.server.open_connections == 0)
@@ -273,7 +273,7 @@ async def test_many_stalled_readers_hold_neither_threads_nor_memory(stage: Stage
         before_bytes = rss_bytes()
         slow = [await served.connect(receive_buffer_bytes=4096) for _ in range(count)]
         for client in slow:
-            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream reads
             await client.send(GET)
         await until(lambda: served.server.requests_count == count + 1)
         began_s = now()

@@ -6,6 +6,7 @@ from tests.http.client import Connection
 from tests.http.oci.conftest import Serve
 from tests.http.oci.content import IMAGE, artifact, digest_of, noise
 from tests.http.oci.serving import Serving, closing, until
+from tests.unit.multipart.harness import HandClock
 
 REPOSITORY = "lab/tools"
 CONTENT = noise(300_000, "interrupted")
@@ -168,19 +169,6 @@ async def test_a_manifest_whose_client_vanishes_is_not_stored(oci: Serving) -> N
     assert 400 <= record.status < 500
     assert (await oci.manifest(REPOSITORY, "1")).status == 404
     assert (await oci.manifest(REPOSITORY, digest_of(whole))).status == 404
-
-
-class HandClock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.time_s = 1_000_000.0
-
-    def now_s(self) -> float:
-        return self.time_s
-
-    def monotonic_s(self) -> float:
-        return self.time_s
 
 
 async def test_rule_15_idle_sessions_end_by_their_last_use(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-import dxf  # type: ignore[import-not-found]
+import dxf  # type: ignore[import-not-found]  # in the clients' own environment
 
 
 def story(host: str, repo: str, file: str) -> dict[str, object]:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import oras.client  # type: ignore[import-not-found]
-import oras.oci  # type: ignore[import-not-found]
+import oras.client  # type: ignore[import-not-found]  # in the clients' own environment
+import oras.oci  # type: ignore[import-not-found]  # in the clients' own environment
 
 
 def push(client: oras.client.OrasClient, target: str, file: str, chunk_bytes: str) -> object:

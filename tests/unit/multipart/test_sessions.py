@@ -450,3 +450,24 @@ async def test_rule_15_asking_where_a_session_stands_does_not_keep_it(tmp_path):
         await h.sessions.offset(REPOSITORY, session.id)
         clock.time_s += 20
         assert await h.sessions.expire() == 1
+
+
+async def test_many_who_need_room_at_once_each_get_a_session_or_a_clear_no(tmp_path):
+    clock = HandClock()
+    async with house(tmp_path, clock, per_repository=4) as h:
+        for _ in range(4):
+            await h.sessions.open(REPOSITORY)
+        clock.time_s += 1000
+        made = await asyncio.gather(*(h.sessions.open(REPOSITORY) for _ in range(8)), return_exceptions=True)
+        assert any(not isinstance(found, BaseException) for found in made)
+        assert all(isinstance(found, TooMany) for found in made if isinstance(found, BaseException))
+        assert len(h.sessions.all()) <= 4
+
+
+async def test_a_blob_in_one_request_finds_room_as_well(tmp_path):
+    clock = HandClock()
+    async with house(tmp_path, clock, per_repository=1) as h:
+        await h.sessions.open(REPOSITORY)
+        clock.time_s += 1000
+        await h.sessions.receive_whole(REPOSITORY, PlayedBody([ONE]), Digest.of(ONE))
+        assert await h.stored(ONE)
