@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -299,9 +299,9 @@ class Sessions:
         now = self._clock.now_s()
         for session in self.all():
             if session.row.repository == repository and session.is_unused and now - session.touched_at_s > UNUSED_S:
-                with suppress(UploadUnknown):  # somebody else made room with it just now; the limits are looked at next
-                    async with self._turn(session, None):
-                        await self._discard(session, Event.EXPIRE)
+                # Having the turn touches the session, so that whoever comes meanwhile takes the next one.
+                async with self._turn(session, None):
+                    await self._discard(session, Event.EXPIRE)
                 return
 
     async def _discard(self, session: Session, event: Event) -> None:
