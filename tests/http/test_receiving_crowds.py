@@ -46,6 +46,7 @@ async def push_s(served: Served, body: bytes) -> float:
 
 
 def test_five_hundred_slow_pushers_delay_nobody_and_cost_little(plain_stage: Stage) -> None:
+    """H004: no body is held in memory, no request waits for another."""
     body = some(64 * MIB)
 
     async def told() -> None:

@@ -150,6 +150,7 @@ def test_help_of_serve_lists_every_setting_with_its_default(capsys: pytest.Captu
 
 
 def test_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """G12: what runs here can be told."""
     with pytest.raises(SystemExit) as left:
         run("--version")
     assert left.value.code == 0

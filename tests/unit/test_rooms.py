@@ -29,6 +29,7 @@ async def test_closed_rooms_leave_no_thread(tmp_path: Path, driver: str) -> None
 
 
 async def test_with_content_in_memory_names_go_as_it_does(tmp_path: Path) -> None:
+    """H049, H120: another driver, the same way of uploading."""
     config = config_of(tmp_path, storage_driver="memory")
     for _ in range(2):
         async with open_rooms(config) as rooms:

@@ -97,6 +97,7 @@ async def test_rule_8_what_a_vanished_client_sent_is_kept(oci: Serving, method: 
 
 
 async def test_rule_8_a_vanished_client_is_no_failure_of_ours(oci: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    """H002: the log does not look as if we had failed."""
     location = await oci.session(REPOSITORY)
     (await hanging(oci, "PATCH", location)).vanish()
 
@@ -172,6 +173,7 @@ async def test_a_manifest_whose_client_vanishes_is_not_stored(oci: Serving) -> N
 
 
 async def test_rule_15_idle_sessions_end_by_their_last_use(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H064, H066: idle time counts, and how much of it is a setting."""
     clock = HandClock()
     monkeypatch.setattr("rooms.SystemClock", lambda: clock)
     oci = await serve(upload_expiry="1h")

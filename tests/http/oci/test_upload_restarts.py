@@ -52,6 +52,7 @@ async def test_rule_14_an_upload_goes_on_after_each_kill(tmp_path: Path, algorit
 
 
 async def test_rule_14_what_arrived_of_a_body_before_the_kill_is_resumed(tmp_path: Path) -> None:
+    """H001, H003: what arrived is with us, not in a pipe."""
     digest = digest_of(CONTENT)
     with Server(tmp_path / "data") as server:
         async with client_of(server) as oci:

@@ -41,6 +41,7 @@ async def begun(oci: Serving, length_bytes: int) -> str:
 
 
 async def test_rule_1_post_answers_202_with_a_path_and_the_sessions_id(oci: Serving) -> None:
+    """C06: a push stays with us; a path can lead nowhere else."""
     answer = await oci.begin(REPOSITORY)
     stands(answer, 202, "0-0")
     assert answer.body == b""
@@ -57,6 +58,7 @@ async def test_rule_1_post_without_the_last_slash_or_with_a_content_type_is_the_
 
 
 async def test_rule_2_every_location_ever_given_out_stays_valid(oci: Serving) -> None:
+    """C01, C02, C04: no answer makes an earlier Location worthless."""
     location, locations = await oci.session(REPOSITORY), []
     for start in range(0, 4000, 1000):
         locations.append(location)
@@ -153,6 +155,7 @@ async def test_rule_3_a_chunked_body_of_another_length_keeps_what_fits(
 
 
 async def test_rule_4_the_newest_location_appends(oci: Serving) -> None:
+    """C09, H003: no Content-Range is needed, and each PATCH is answered for itself."""
     location = await begun(oci, 1000)
     stands(await oci.patch(location, CONTENT[1000:3000]), 202, "0-2999")
 
@@ -212,6 +215,7 @@ async def test_rule_4_a_location_without_state_is_good_for_the_first_byte(oci: S
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 async def test_rule_5_a_416_leaves_the_session_alone_and_says_where_to_go_on(oci: Serving, method: str) -> None:
+    """C04, C05: the refusal itself says where to go on."""
     location = await begun(oci, 2000)
     answer = await oci.ask(method, closing(location, DIGEST), CONTENT, ranged(0, 5000))
     stands(answer, 416, "0-1999")
@@ -264,6 +268,7 @@ async def test_rule_10_a_put_that_does_not_match_ends_the_session(oci: Serving) 
 
 
 async def test_rule_10_success_makes_the_blob_visible_and_ends_the_session(oci: Serving) -> None:
+    """C03, C08: the Location is opaque; the digest is added to what it is."""
     location = await begun(oci, 5000)
     answer = await oci.put(location, DIGEST)
     assert (answer.status, answer.location, answer.digest) == (201, f"/v2/{REPOSITORY}/blobs/{DIGEST}", DIGEST)

@@ -243,6 +243,7 @@ async def test_a_file_system_without_second_names_can_still_be_written(base: Pat
 
 
 async def test_unfinished_and_foreign_files_are_not_listed(base: Path) -> None:
+    """M19, G11: the folder is a plain tree, for people too."""
     files = backend(base)
     await files.put(KEY, spooled(base))
     folder = (base / "root" / KEY).parent
