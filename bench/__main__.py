@@ -9,18 +9,21 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from bench import crowds, many_tags, small, transfers
+from bench import crowds, many_tags, one_part, parts, presign, small, transfers
 from bench.case import Case, Sizes
 from bench.content import MIB, Content
 from bench.contest import Contest, Failure, tell
-from bench.crowds import CROWD
 from bench.loader import BenchError, Loader, compiled
 from bench.servers import CHECKOUT, OUR_NAME, Distribution, Kind, installed_peers, ours, peer
 from bench.table import DISTURBED_CORES, Row, as_json, markdown, rows_of
 
-CASES: list[Case] = [*transfers.CASES, *small.CASES, *crowds.CASES, *many_tags.CASES]
+CASES: list[Case] = [
+    *(*transfers.CASES, *small.CASES, *crowds.CASES, *many_tags.CASES),
+    *(*parts.CASES, *one_part.CASES, *presign.CASES),
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +57,8 @@ def _options() -> argparse.ArgumentParser:
     add("--crowd-mib", type=int, default=256, help="size of each blob of the case crowd (default: 256)")
     add("--repositories", type=int, default=10_000, help="repositories of 10 tags in many-tags (default: 10000)")
     add("--peer-repositories", type=int, default=200, help="the same for peers, which fill slowly (default: 200)")
+    add("--parts-gib", type=int, default=2, help="size of the blob of the case parts-big (default: 2)")
+    add("--part-mib", type=int, default=64, help="size of its parts (default: 64)")
     add("--json", type=Path, metavar="FILE", help="write every value of every round here as well")
     add("--list", action="store_true", help="name the cases and end")
     return parser
@@ -68,7 +73,7 @@ def _compare(options: argparse.Namespace) -> int:
         options.dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as name:
         folder = Path(name)
-        _need_room(folder, sizes, len(kinds), options.rounds)
+        _need_room(folder, sizes, kinds, cases, options.rounds)
         content = Content(folder / "pattern")
         contest = Contest(kinds, Loader(binary, content.pattern_file, folder), content, sizes, folder)
         rows = [row for case in cases for row in rows_of(contest.run(case, min(options.rounds, case.rounds)))]
@@ -83,21 +88,34 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _sizes(options: argparse.Namespace) -> Sizes:
+    full = Sizes(
+        crowd_blob_mib=options.crowd_mib,
+        repositories=options.repositories,
+        peer_repositories=options.peer_repositories,
+        parts_gib=options.parts_gib,
+        part_mib=options.part_mib,
+    )
     if not options.quick:
-        return Sizes(False, options.crowd_mib, options.repositories, options.peer_repositories)
-    return Sizes(True, max(1, options.crowd_mib // 8), max(10, options.repositories // 10), options.peer_repositories)
+        return full
+    crowd_blob_mib, repositories = max(1, options.crowd_mib // 8), max(10, options.repositories // 10)
+    return replace(full, quick=True, crowd_blob_mib=crowd_blob_mib, repositories=repositories)
 
 
-def _need_room(folder: Path, sizes: Sizes, servers: int, rounds: int) -> None:
-    """The largest cases keep what all rounds pushed until they are over.
+def _need_room(folder: Path, sizes: Sizes, kinds: Sequence[Kind], cases: Sequence[Case], rounds: int) -> None:
+    """Each case keeps what all its rounds pushed until it is over.
 
     Raises:
         BenchError: the disk has not that much.
     """
-    per_server = max(rounds * 2 * sizes.bytes(512), (CROWD + 1) * sizes.crowd_blob_mib * MIB)
-    needed, free = servers * per_server, shutil.disk_usage(folder).free
+    needed, free = most_room(sizes, kinds, cases, rounds), shutil.disk_usage(folder).free
     if free < needed:
         raise BenchError(f"{folder} has {free // MIB} MiB free, up to {needed // MIB} are needed: name another --dir")
+
+
+def most_room(sizes: Sizes, kinds: Sequence[Kind], cases: Sequence[Case], rounds: int) -> int:
+    """The bytes that the largest of the cases needs on the disk, for all servers that take part in it."""
+    servers = {case.name: sum(kind.takes_parts or not case.of_parts for kind in kinds) for case in cases}
+    return max(servers[case.name] * case.room(sizes, min(rounds, case.rounds)) for case in cases)
 
 
 def _kinds(options: argparse.Namespace) -> list[Kind]:

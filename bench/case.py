@@ -42,6 +42,8 @@ class Sizes:
     crowd_blob_mib: int = 256
     repositories: int = 10_000
     peer_repositories: int = 200
+    parts_gib: int = 2
+    part_mib: int = 64
 
     def bytes(self, full_mib: int) -> int:
         return full_mib * MIB // (8 if self.quick else 1)
@@ -103,13 +105,23 @@ class Stage:
 Measure = Callable[[], list[Figure]]
 
 
+def room_of_pushes(sizes: Sizes, rounds: int) -> int:
+    """What the pushes and pulls of the largest blobs leave on the disk of each server; small requests need less."""
+    return rounds * 2 * sizes.bytes(512)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A name for `--only`, what opens it on a server, and at most how many rounds it is worth."""
+    """A name for `--only`, what opens it on a server, and at most how many rounds it is worth.
+
+    `room` is how many bytes its rounds leave on the disk of each server. `of_parts`: only for servers that take parts.
+    """
 
     name: str
     open: Callable[[Stage], Measure]
     rounds: int = 100
+    room: Callable[[Sizes, int], int] = room_of_pushes
+    of_parts: bool = False
 
 
 def throughput(row: str, result: Result, cost: Cost) -> Figure:

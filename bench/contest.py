@@ -49,6 +49,8 @@ class Contest:
         contenders: list[_Contender] = []
         try:
             for kind in self._kinds:
+                if case.of_parts and not kind.takes_parts:
+                    continue
                 self._guarded(case, kind.name, partial(self._open, case, kind, contenders))
             for number in range(rounds):
                 first = number % max(1, len(contenders))

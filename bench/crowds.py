@@ -2,7 +2,7 @@
 
 import time
 
-from bench.case import Case, Figure, Measure, Stage
+from bench.case import Case, Figure, Measure, Sizes, Stage, room_of_pushes
 from bench.content import MIB
 from bench.plan import Plan, blob_path, pushes
 from bench.transfers import NO_END_S
@@ -75,4 +75,8 @@ def _crowd(stage: Stage) -> Measure:
     return measure
 
 
-CASES = [Case("slow-readers", _slow_readers), Case("crowd", _crowd, rounds=1)]
+def _room_of_a_crowd(sizes: Sizes, rounds: int) -> int:
+    return max(room_of_pushes(sizes, rounds), (rounds * CROWD + 1) * sizes.crowd_blob_mib * MIB)
+
+
+CASES = [Case("slow-readers", _slow_readers), Case("crowd", _crowd, rounds=1, room=_room_of_a_crowd)]

@@ -12,8 +12,15 @@
  *     post PATH STATUS                                            an empty POST (a mount)
  *     body NAME LENGTH                                            LENGTH raw bytes and a line feed follow
  *     put PATH TYPE NAME                                          a manifest
+ *     session NAME REPOSITORY SIZE DIGEST TAIL PART SEED          a blob that goes up in parts of PART bytes; stands before
+ *                                                                 the conn lines. SEED 0: in sequence, else shuffled by it
+ *     open NAME                                                   POST /start-multipart
+ *     send NAME                                                   waits until it is open; takes part after part from the
+ *                                                                 queue all connections share: asks for its URL, PUTs it
+ *     close NAME                                                  waits for the last part; POST /complete-multipart
+ *     lap                                                         waits for all connections, and notes the time
  *
- * Each script runs once, or again and again with --seconds; a SIGTERM ends the run early. What is cut off by that end
+ * Each script runs once, or again and again with --seconds (not with sessions); a SIGTERM ends the run early. What is cut off by that end
  * is no error. One JSON line on standard output tells the result; every other answer than the expected one is an error.
  */
 #define _GNU_SOURCE
@@ -35,7 +42,10 @@
 #include <unistd.h>
 
 enum { TAIL_BYTES = 64, BUFFER_BYTES = 32768, PATH_BYTES = 4096, MAX_ERRORS_PER_CONNECTION = 20, PIECES = 32 };
-enum kind { PUSH_PUT, PUSH_PATCH, PUSH_CHUNKED, GET, HEAD, POST, PUT };
+enum { TEXT_BYTES = 8192, ETAG_BYTES = 128, LISTED_PART_BYTES = 2 * ETAG_BYTES + 64, MAX_LAPS = 16 };
+enum kind { PUSH_PUT, PUSH_PATCH, PUSH_CHUNKED, GET, HEAD, POST, PUT, OPEN, SEND, CLOSE, LAP };
+enum call { START, URL, PART, COMPLETE, CALLS };
+static const char *CALL_NAMES[] = {"start", "url", "part", "complete"};
 
 struct body { char name[64]; char *bytes; size_t length; struct body *next; };
 
@@ -47,7 +57,24 @@ struct op {
     int status;
     char digest[160], tail[TAIL_BYTES + 1], type[128];
     struct body *body;
+    struct session *session;
 };
+
+/* A blob that goes up in parts; all connections that name it work on it. */
+struct session {
+    char name[64];
+    struct op blob;
+    long long part_bytes;
+    int count, taken, arrived, failed; /* of the parts; `failed`: nobody needs to go on */
+    int *order;
+    char id[512];                     /* empty until it is open */
+    char (*etags)[ETAG_BYTES];
+    pthread_mutex_t lock;             /* of taken, arrived, failed and id */
+    pthread_cond_t moved;
+    struct session *next;
+};
+
+struct spent { size_t count; double total_s, longest_s; };
 
 struct conn {
     pthread_t thread;
@@ -58,12 +85,13 @@ struct conn {
     size_t at, have;
     uint32_t *latencies_us;
     size_t requests, latency_room;
+    struct spent spent[CALLS];
     long long bytes;
     int errors, statuses[600];
     double ended_s;
 };
 
-struct reply { int status, chunked, closing; long long length; char location[PATH_BYTES]; };
+struct reply { int status, chunked, closing; long long length; char location[PATH_BYTES], etag[ETAG_BYTES]; };
 
 static const char *host = "127.0.0.1";
 static int port, timeout_s = 120;
@@ -73,6 +101,11 @@ static size_t pattern_bytes;
 static struct conn *conns;
 static size_t conn_count;
 static struct body *bodies;
+static struct session *sessions;
+static pthread_mutex_t lap_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t lap_over = PTHREAD_COND_INITIALIZER;
+static size_t at_lap, lap_count;
+static double lap_s[MAX_LAPS];
 static pthread_barrier_t start_line;
 static atomic_int stopping, finished;
 static pthread_mutex_t error_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -299,6 +332,15 @@ static int skip_chunked(struct conn *c)
     }
 }
 
+/* Of an absolute URL what counts is its path and query: there is one server. */
+static void copy_path(char *path, const char *url)
+{
+    const char *authority = strstr(url, "://");
+    if (authority && url[0] != '/')
+        url = strchrnul(authority + 3, '/');
+    snprintf(path, PATH_BYTES, "%s", url);
+}
+
 static void read_field(struct reply *r, const char *line)
 {
     if (!strncasecmp(line, "content-length:", 15))
@@ -307,13 +349,10 @@ static void read_field(struct reply *r, const char *line)
         r->chunked = 1;
     else if (!strncasecmp(line, "connection:", 11))
         r->closing = strcasestr(line, "close") != NULL;
-    else if (!strncasecmp(line, "location:", 9)) {
-        const char *value = line + 9 + strspn(line + 9, " ");
-        const char *authority = strstr(value, "://");   /* an absolute URL: what counts is its path */
-        if (authority && value[0] != '/')
-            value = strchrnul(authority + 3, '/');
-        snprintf(r->location, sizeof r->location, "%s", value);
-    }
+    else if (!strncasecmp(line, "location:", 9))
+        copy_path(r->location, line + 9 + strspn(line + 9, " "));
+    else if (!strncasecmp(line, "etag:", 5))
+        snprintf(r->etag, sizeof r->etag, "%s", line + 5 + strspn(line + 5, " "));
 }
 
 static int read_head(struct conn *c, struct reply *r)
@@ -341,10 +380,9 @@ static void note_latency(struct conn *c, double since_s)
     c->latencies_us[c->requests++] = (uint32_t)((now_s() - since_s) * 1e6);
 }
 
-/* Reads the answer, discards its body and checks its status; 0 when it is `expected`. */
-static int answer(struct conn *c, const char *method, const char *path, int expected, long rate, struct reply *r)
+/* Reads the head of the answer; 0 when its status is the expected one. */
+static int answer_head(struct conn *c, const char *method, const char *path, int expected, struct reply *r)
 {
-    int is_head = method[0] == 'H';
     do
         if (read_head(c, r) < 0)
             return failed(c, "%s %.120s: no answer (%s)", method, path, errno ? strerror(errno) : "closed");
@@ -352,6 +390,15 @@ static int answer(struct conn *c, const char *method, const char *path, int expe
     c->statuses[r->status]++;
     if (r->status != expected)
         return failed(c, "%s %.120s: %d, not %d: %.120s", method, path, r->status, expected, c->buffer + c->at);
+    return 0;
+}
+
+/* Reads the answer, discards its body and checks its status; 0 when it is `expected`. */
+static int answer(struct conn *c, const char *method, const char *path, int expected, long rate, struct reply *r)
+{
+    int is_head = method[0] == 'H';
+    if (answer_head(c, method, path, expected, r) < 0)
+        return -1;
     if (!is_head && r->status != 204) {
         if (r->chunked ? skip_chunked(c) < 0 : skip(c, r->length, rate) < 0)
             return failed(c, "%s %.120s: the body ended early", method, path);
@@ -449,6 +496,228 @@ static int simple(struct conn *c, struct op *op, double since)
     return 0;
 }
 
+/* A POST of a JSON object that is answered with 200 and another; that is put into `text`, of TEXT_BYTES. */
+static int call(struct conn *c, const char *path, char *json, char *text)
+{
+    char fields[100];
+    struct reply r;
+    size_t length = strlen(json);
+    snprintf(fields, sizeof fields, "Content-Type: application/json\r\nContent-Length: %zu\r\n", length);
+    int sent = ask(c, "POST", path, fields, json, length);
+    if (c->fd < 0)
+        return -1;
+    if (answer_head(c, "POST", path, 200, &r) < 0)
+        return -1;
+    if (sent < 0 || r.chunked || r.length >= TEXT_BYTES)
+        return failed(c, "POST %.120s: no answer of a known, small length", path);
+    while ((long long)(c->have - c->at) < r.length)
+        if (fill(c) <= 0)
+            return failed(c, "POST %.120s: the body ended early", path);
+    memcpy(text, c->buffer + c->at, (size_t)r.length);
+    text[r.length] = 0;
+    c->at += (size_t)r.length;
+    if (r.closing)
+        hang_up(c);
+    return 0;
+}
+
+/* The string that stands under a key of a JSON object, and in no other place of it under that name; -1 if none fits. */
+static int text_under(const char *json, const char *key, char *value, size_t room)
+{
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\"", key);
+    const char *at = strstr(json, quoted);
+    if (!at)
+        return -1;
+    at += strlen(quoted);
+    at += strspn(at, " :\t\r\n");
+    if (*at++ != '"')
+        return -1;
+    size_t n = 0;
+    for (; *at && *at != '"' && n + 1 < room; at++) {
+        unsigned code;
+        if (at[0] == '\\' && sscanf(at, "\\u%4x", &code) == 1) {
+            value[n++] = (char)code;        /* what a URL may hold is ASCII */
+            at += 5;
+        } else {
+            if (at[0] == '\\')
+                at++;
+            value[n++] = *at;
+        }
+    }
+    value[n] = 0;
+    return *at == '"' && n ? 0 : -1;
+}
+
+static void note_call(struct conn *c, enum call call, double since_s)
+{
+    struct spent *s = &c->spent[call];
+    double took = now_s() - since_s;
+    s->count++;
+    s->total_s += took;
+    s->longest_s = took > s->longest_s ? took : s->longest_s;
+    note_latency(c, since_s);
+}
+
+/* Nobody needs to go on with this session: whoever waits for it is told. */
+static int abandoned(struct session *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->failed = 1;
+    pthread_cond_broadcast(&s->moved);
+    pthread_mutex_unlock(&s->lock);
+    return -1;
+}
+
+static int open_session(struct conn *c, struct session *s)
+{
+    char json[1024 + PATH_BYTES], text[TEXT_BYTES], id[sizeof s->id];
+    double since = now_s();
+    snprintf(json, sizeof json,
+             "{\"did\": \"did:web:bench\", \"digest\": \"%s\", \"repository\": \"%s\", \"size\": %lld, "
+             "\"part_size\": %lld}",
+             s->blob.digest, s->blob.path, s->blob.size, s->part_bytes);
+    if (call(c, "/start-multipart", json, text) < 0)
+        return abandoned(s);
+    note_call(c, START, since);
+    if (text_under(text, "upload_id", id, sizeof id) < 0) {
+        failed(c, "POST /start-multipart: no upload_id in %.120s", text);
+        return abandoned(s);
+    }
+    pthread_mutex_lock(&s->lock);
+    memcpy(s->id, id, sizeof id);
+    pthread_cond_broadcast(&s->moved);
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+static int send_part(struct conn *c, struct session *s, int index)
+{
+    char json[2048], text[TEXT_BYTES], url[TEXT_BYTES], path[PATH_BYTES], fields[64];
+    struct reply r;
+    long long offset = index * s->part_bytes, rest = s->blob.size - offset;
+    long long length = rest < s->part_bytes ? rest : s->part_bytes;
+    double since = now_s();
+    snprintf(json, sizeof json,
+             "{\"did\": \"did:web:bench\", \"digest\": \"%s\", \"upload_id\": \"%s\", \"part_number\": %d}",
+             s->blob.digest, s->id, index + 1);
+    if (call(c, "/part-presigned-url", json, text) < 0)
+        return -1;
+    note_call(c, URL, since);
+    if (text_under(text, "url", url, sizeof url) < 0)
+        return failed(c, "POST /part-presigned-url: no url in %.120s", text);
+    copy_path(path, url);
+    since = now_s();
+    snprintf(fields, sizeof fields, "Content-Length: %lld\r\n", length);
+    int sent = ask(c, "PUT", path, fields, NULL, 0);
+    if (c->fd < 0)
+        return -1;
+    if (sent == 0)
+        sent = send_counted(c, &s->blob, offset, length);
+    long long bytes = c->bytes + length;    /* what the answer says is not counted */
+    if (answer(c, "PUT", path, 200, 0, &r) < 0)
+        return -1;
+    if (sent < 0 || !r.etag[0])
+        return failed(c, "PUT %.120s: %s", path, sent < 0 ? "the connection broke while sending" : "no ETag");
+    note_call(c, PART, since);
+    memcpy(s->etags[index], r.etag, sizeof r.etag);
+    c->bytes = bytes;
+    return 0;
+}
+
+/* Waits until `count` parts have arrived; -1 when they never will. */
+static int wait_for_parts(struct session *s, int count)
+{
+    pthread_mutex_lock(&s->lock);
+    while ((!s->id[0] || s->arrived < count) && !s->failed && !atomic_load(&stopping))
+        pthread_cond_wait(&s->moved, &s->lock);
+    int given_up = s->failed || atomic_load(&stopping);
+    pthread_mutex_unlock(&s->lock);
+    return given_up ? -1 : 0;
+}
+
+static int send_parts(struct conn *c, struct session *s)
+{
+    if (wait_for_parts(s, 0) < 0)
+        return -1;
+    for (;;) {
+        pthread_mutex_lock(&s->lock);
+        int index = s->failed || s->taken == s->count ? -1 : s->order[s->taken++];
+        pthread_mutex_unlock(&s->lock);
+        if (index < 0)
+            return 0;
+        if (send_part(c, s, index) < 0)
+            return abandoned(s);
+        pthread_mutex_lock(&s->lock);
+        s->arrived++;
+        pthread_cond_broadcast(&s->moved);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+/* {"part_number": n, "etag": "..."}, with the quotes that an ETag has escaped; how long that is. */
+static size_t list_part(char *json, int number, const char *etag)
+{
+    size_t n = (size_t)sprintf(json, "%s{\"part_number\": %d, \"etag\": \"", number > 1 ? ", " : "", number);
+    for (; *etag; etag++) {
+        if (*etag == '"' || *etag == '\\')
+            json[n++] = '\\';
+        json[n++] = *etag;
+    }
+    json[n++] = '"';
+    json[n++] = '}';
+    return n;
+}
+
+static int close_session(struct conn *c, struct session *s)
+{
+    char text[TEXT_BYTES];
+    if (wait_for_parts(s, s->count) < 0)
+        return -1;
+    double since = now_s();
+    char *json = grown(NULL, 2048 + (size_t)s->count * LISTED_PART_BYTES);
+    size_t n = (size_t)snprintf(json, 2048,
+                                "{\"did\": \"did:web:bench\", \"digest\": \"%s\", \"upload_id\": \"%s\", \"parts\": [",
+                                s->blob.digest, s->id);
+    for (int i = 0; i < s->count; i++)
+        n += list_part(json + n, i + 1, s->etags[i]);
+    memcpy(json + n, "]}", 3);
+    int done = call(c, "/complete-multipart", json, text);
+    free(json);
+    if (done < 0)
+        return abandoned(s);
+    note_call(c, COMPLETE, since);
+    return 0;
+}
+
+static void lap(void)
+{
+    pthread_mutex_lock(&lap_lock);
+    size_t this_lap = lap_count;
+    if (++at_lap == conn_count) {
+        at_lap = 0;
+        if (lap_count < MAX_LAPS)
+            lap_s[lap_count] = now_s() - began_s;
+        lap_count++;
+        pthread_cond_broadcast(&lap_over);
+    } else
+        while (this_lap == lap_count && !atomic_load(&stopping))
+            pthread_cond_wait(&lap_over, &lap_lock);
+    pthread_mutex_unlock(&lap_lock);
+}
+
+static void perform(struct conn *c, struct op *op, double since)
+{
+    switch (op->kind) {
+    case PUSH_PUT: case PUSH_PATCH: case PUSH_CHUNKED: push(c, op); break;
+    case GET: case HEAD: case POST: case PUT: simple(c, op, since); break;
+    case OPEN: open_session(c, op->session); break;
+    case SEND: send_parts(c, op->session); break;
+    case CLOSE: close_session(c, op->session); break;
+    case LAP: lap(); break;
+    }
+}
+
 /* With --every-ms: waits for the next beat; beats that came due while the last answer was outstanding are left out, or
  * one connection could never catch up with a server that answers more slowly than it is asked. */
 static double beat(double *due)
@@ -470,16 +739,28 @@ static void *run(void *argument)
     do
         for (size_t i = 0; i < c->count && !atomic_load(&stopping) && c->errors < MAX_ERRORS_PER_CONNECTION; i++) {
             double since = beat(&due);
-            if (c->ops[i].kind <= PUSH_CHUNKED)
-                push(c, &c->ops[i]);
-            else
-                simple(c, &c->ops[i], since);
+            perform(c, &c->ops[i], since);
         }
     while (seconds > 0 && !atomic_load(&stopping) && c->errors < MAX_ERRORS_PER_CONNECTION && c->count);
     c->ended_s = now_s();
     hang_up(c);
+    if (c->errors >= MAX_ERRORS_PER_CONNECTION)
+        atomic_store(&stopping, 1);   /* others may wait for this one */
     atomic_fetch_add(&finished, 1);
     return NULL;
+}
+
+/* Whoever waits for another connection sees that the run is over. */
+static void wake_all(void)
+{
+    pthread_mutex_lock(&lap_lock);
+    pthread_cond_broadcast(&lap_over);
+    pthread_mutex_unlock(&lap_lock);
+    for (struct session *s = sessions; s; s = s->next) {
+        pthread_mutex_lock(&s->lock);
+        pthread_cond_broadcast(&s->moved);
+        pthread_mutex_unlock(&s->lock);
+    }
 }
 
 /* Ends the run at its time or on SIGTERM; half a second later nobody may still be waiting for a byte. */
@@ -488,9 +769,11 @@ static void *watch(void *argument)
     sigset_t *signals = argument;
     double deadline = seconds > 0 ? began_s + seconds : began_s + 86400;
     struct timespec tick = {0, 20000000};
-    while (now_s() < deadline && (size_t)atomic_load(&finished) < conn_count && sigtimedwait(signals, NULL, &tick) < 0)
+    while (now_s() < deadline && (size_t)atomic_load(&finished) < conn_count && !atomic_load(&stopping)
+           && sigtimedwait(signals, NULL, &tick) < 0)
         ;
     atomic_store(&stopping, 1);
+    wake_all();
     sleep_s((size_t)atomic_load(&finished) < conn_count ? 0.5 : 0);
     for (size_t i = 0; i < conn_count; i++)
         if (conns[i].fd >= 0)
@@ -519,6 +802,38 @@ static void read_body(const char *name, size_t length)
     bodies = b;
 }
 
+static struct session *session_named(const char *name)
+{
+    for (struct session *s = sessions; s; s = s->next)
+        if (!strcmp(s->name, name))
+            return s;
+    die("no session is called %s", name);
+    return NULL;
+}
+
+static void new_session(const char *name, struct op *blob, unsigned seed)
+{
+    struct session *s = grown(NULL, sizeof *s);
+    memset(s, 0, sizeof *s);
+    snprintf(s->name, sizeof s->name, "%s", name);
+    s->blob = *blob;
+    s->part_bytes = blob->chunk;
+    s->count = (int)((blob->size + s->part_bytes - 1) / s->part_bytes);
+    s->order = grown(NULL, (size_t)s->count * sizeof *s->order);
+    s->etags = grown(NULL, (size_t)s->count * sizeof *s->etags);
+    for (int i = 0; i < s->count; i++)
+        s->order[i] = i;
+    for (int i = s->count - 1; seed && i > 0; i--) {
+        int other = rand_r(&seed) % (i + 1), kept = s->order[i];
+        s->order[i] = s->order[other];
+        s->order[other] = kept;
+    }
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->moved, NULL);
+    s->next = sessions;
+    sessions = s;
+}
+
 static struct op *new_op(void)
 {
     if (!conn_count)
@@ -534,7 +849,8 @@ static struct op *new_op(void)
 
 static void read_line(char *line)
 {
-    char path[PATH_BYTES], how[16], name[64];
+    char path[PATH_BYTES] = "", how[16], name[64];
+    unsigned seed;
     struct op o = {.status = 200};
     if (!strncmp(line, "conn", 4)) {
         conns = grown(conns, (conn_count + 1) * sizeof *conns);
@@ -544,6 +860,14 @@ static void read_line(char *line)
     }
     if (sscanf(line, "body %63s %lld", name, &o.size) == 2) {
         read_body(name, (size_t)o.size);
+        return;
+    }
+    if (sscanf(line, "session %63s %4095s %lld %159s %64s %ld %u", name, path, &o.size, o.digest, o.tail, &o.chunk,
+               &seed) == 7) {
+        if (o.size < TAIL_BYTES || strlen(o.tail) != TAIL_BYTES || !pattern_bytes || o.chunk < 1)
+            die("a session needs 64 bytes of tail, as many of body, a pattern and a part size: %s", line);
+        o.path = strdup(path);
+        new_session(name, &o, seed);
         return;
     }
     if (sscanf(line, "push %15s %ld %4095s %lld %159s %64s", how, &o.chunk, path, &o.size, o.digest, o.tail) == 6) {
@@ -560,7 +884,18 @@ static void read_line(char *line)
         o.kind = PUT;
         o.status = 201;
         o.body = body_named(name);
-    } else
+    } else if (sscanf(line, "open %63s", name) == 1) {
+        o.kind = OPEN;
+        o.session = session_named(name);
+    } else if (sscanf(line, "send %63s", name) == 1) {
+        o.kind = SEND;
+        o.session = session_named(name);
+    } else if (sscanf(line, "close %63s", name) == 1) {
+        o.kind = CLOSE;
+        o.session = session_named(name);
+    } else if (!strncmp(line, "lap", 3))
+        o.kind = LAP;
+    else
         die("cannot read this line of the plan: %s", line);
     o.path = strdup(path);
     *new_op() = o;
@@ -588,6 +923,31 @@ static void print_text(const char *text)
         else
             putchar(*text);
     putchar('"');
+}
+
+/* The calls of sessions over all connections, and the laps: what there was of them. */
+static void print_sessions(void)
+{
+    const char *comma = "";
+    printf("\"calls\": {");
+    for (int k = 0; k < CALLS; k++) {
+        struct spent all = {0};
+        for (size_t i = 0; i < conn_count; i++) {
+            struct spent *one = &conns[i].spent[k];
+            all.count += one->count;
+            all.total_s += one->total_s;
+            all.longest_s = one->longest_s > all.longest_s ? one->longest_s : all.longest_s;
+        }
+        if (all.count) {
+            printf("%s\"%s\": {\"count\": %zu, \"total_s\": %.6f, \"longest_s\": %.6f}", comma, CALL_NAMES[k],
+                   all.count, all.total_s, all.longest_s);
+            comma = ", ";
+        }
+    }
+    printf("}, \"laps_s\": [");
+    for (size_t i = 0; i < lap_count && i < MAX_LAPS; i++)
+        printf("%s%.6f", i ? ", " : "", lap_s[i]);
+    printf("], ");
 }
 
 static void report(double cpu)
@@ -623,7 +983,9 @@ static void report(double cpu)
             printf("%s\"%d\": %d", comma, s, statuses[s]);
             comma = ", ";
         }
-    printf("}, \"first_error\": ");
+    printf("}, ");
+    print_sessions();
+    printf("\"first_error\": ");
     print_text(first_error);
     printf("}\n");
 }

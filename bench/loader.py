@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,24 @@ class LoadFailed(BenchError):
 
 
 @dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls of one kind that sessions of parts made, over all connections."""
+
+    count: int
+    total_s: float
+    longest_s: float
+
+    @property
+    def mean_ms(self) -> float:
+        return self.total_s * 1000 / self.count
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What one run of the load generator saw; latencies per HTTP exchange, `least_bytes` of the poorest connection."""
+    """What one run of the load generator saw; latencies per HTTP exchange, `least_bytes` of the poorest connection.
+
+    `calls` has `start`, `url`, `part` and `complete` where sessions were run, `laps_s` when each lap was over.
+    """
 
     seconds: float
     bytes: int
@@ -46,6 +62,8 @@ class Result:
     cpu_s: float
     statuses: dict[str, int]
     first_error: str
+    calls: dict[str, Calls] = field(default_factory=dict)
+    laps_s: list[float] = field(default_factory=list)
 
     @property
     def mib_per_s(self) -> float:
@@ -63,7 +81,8 @@ def read_result(line: str) -> Result:
         LoadFailed: it counted an error, or did nothing at all.
     """
     values: dict[str, Any] = json.loads(line)
-    result = Result(**values)
+    calls = {name: Calls(**call) for name, call in values.pop("calls", {}).items()}
+    result = Result(**values, calls=calls)
     if result.errors:
         raise LoadFailed(f"{result.errors} errors, the first: {result.first_error} (statuses {result.statuses})")
     return result

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bench.content import KIB, MANIFEST_TYPE, MIB, Blob
 
-How = Literal["put", "patch", "chunked"]
+How = Literal["put", "patch", "one patch", "chunked"]
 CHUNK_BYTES: dict[How, int] = {"put": 0, "patch": 5 * MIB, "chunked": 32 * KIB}
 
 
@@ -22,8 +22,10 @@ class Plan:
         return self._add("conn")
 
     def push(self, how: How, repository: str, blob: Blob) -> "Plan":
-        """A POST and then the blob: in one PUT, in PATCHes of 5 MiB, or in one PATCH of 32 KiB transfer chunks."""
-        return self._add(f"push {how} {CHUNK_BYTES[how]} {repository} {blob.size_bytes} {blob.digest} {blob.tail}")
+        """A POST and then the blob: in one PUT, in PATCHes of 5 MiB or in one, or in one of 32 KiB transfer chunks."""
+        chunk_bytes = blob.size_bytes if how == "one patch" else CHUNK_BYTES[how]
+        word = how.removeprefix("one ")
+        return self._add(f"push {word} {chunk_bytes} {repository} {blob.size_bytes} {blob.digest} {blob.tail}")
 
     def get(self, path: str, *, length_bytes: int = -1, bytes_per_s: int = 0) -> "Plan":
         return self._add(f"get {path} {length_bytes} {bytes_per_s}")
@@ -42,6 +44,26 @@ class Plan:
 
     def put(self, path: str, name: str) -> "Plan":
         return self._add(f"put {path} {MANIFEST_TYPE} {name}")
+
+    def session(self, name: str, repository: str, blob: Blob, part_bytes: int, *, seed: int = 0) -> "Plan":
+        """A blob that later `open`, `send` and `close` lines call by this name; a seed shuffles its parts."""
+        described = f"{repository} {blob.size_bytes} {blob.digest} {blob.tail} {part_bytes} {seed}"
+        return self._add(f"session {name} {described}")
+
+    def open(self, name: str) -> "Plan":
+        return self._add(f"open {name}")
+
+    def send(self, name: str) -> "Plan":
+        """Take parts until all are taken, together with every other connection that sends this session's."""
+        return self._add(f"send {name}")
+
+    def close(self, name: str) -> "Plan":
+        """Complete it once all its parts have arrived."""
+        return self._add(f"close {name}")
+
+    def lap(self) -> "Plan":
+        """Wait here for all connections; each must have as many of these. The result tells when."""
+        return self._add("lap")
 
     def times(self, connections: int) -> "Plan":
         """A plan in which this one's connections are there that many times over."""
@@ -70,6 +92,14 @@ def pushes(how: How, repository: str, blobs: Sequence[Blob]) -> Plan:
     plan = Plan()
     for blob in blobs:
         plan.connection().push(how, repository, blob)
+    return plan
+
+
+def in_parts(repository: str, blob: Blob, part_bytes: int, connections: int, *, seed: int = 0) -> Plan:
+    """One blob in parts: all connections send them, the first opens and closes the session."""
+    plan = Plan().session("s", repository, blob, part_bytes, seed=seed).connection().open("s").send("s").close("s")
+    for _ in range(connections - 1):
+        plan.connection().send("s")
     return plan
 
 

@@ -57,6 +57,10 @@ class Kind(Protocol):
     def exits_cleanly(self) -> bool:
         """Whether it promises to end with 0 after SIGTERM."""
 
+    @property
+    def takes_parts(self) -> bool:
+        """Whether it has sessions of parts."""
+
     def command(self, port: int, folder: Path) -> list[str]:
         """What starts it on this port with its data in this (existing) folder."""
 
@@ -70,6 +74,7 @@ class Ours:
     name: str = OUR_NAME
     version: str = ""
     exits_cleanly: bool = True
+    takes_parts: bool = True
 
     def command(self, port: int, folder: Path) -> list[str]:
         served = ["serve", "--listen", f"127.0.0.1:{port}", "--data", str(folder / "data")]
@@ -84,6 +89,7 @@ class Distribution:
     binary: Path
     version: str = ""
     exits_cleanly: bool = False
+    takes_parts: bool = False
 
     def command(self, port: int, folder: Path) -> list[str]:
         config = folder / "config.yml"

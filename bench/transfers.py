@@ -18,6 +18,7 @@ NO_END_S = 3600.0
 HOW_NAMES: dict[How, str] = {
     "put": "push, one PUT per blob",
     "patch": "push, PATCHes of 5 MiB",
+    "one patch": "push, one PATCH per blob",
     "chunked": "push, one PATCH in 32 KiB transfer chunks",
 }
 

@@ -16,12 +16,17 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Between two moments: processor seconds of server and machine, time on the clock, highest resident memory."""
+    """Between two moments: processor seconds of server and machine, the clock, resident memory before and at most."""
 
     cpu_s: float
     peak_rss_mib: float
     machine_cpu_s: float = 0
     wall_s: float = 1
+    rss_before_mib: float = 0
+
+    @property
+    def rss_growth_mib(self) -> float:
+        return max(0.0, self.peak_rss_mib - self.rss_before_mib)
 
     def others(self, load_cpu_s: float) -> float:
         """How many cores were busy with neither the server nor the load; the kernel's own writing to disk is in it."""
@@ -87,6 +92,7 @@ class Meter:
         self._tree = tree_of(self._root)
         for process in self._tree:
             (PROC / str(process) / "clear_refs").write_text("5")  # forget the high-water mark (proc(5))
+        self._before_kib = self._resident_kib()
         self._cpu_before_s = cpu_s(self._root)
         self._machine_before = busy_ticks(_read(PROC / "stat"))
         self._begun_s = time.monotonic()
@@ -104,12 +110,14 @@ class Meter:
         peak_kib = self._highest_kib
         if len(self._tree) == 1:
             peak_kib = max(peak_kib, status_kib(_read(PROC / str(self._root) / "status"), "VmHWM"))
-        self.cost = Cost(used_s, peak_kib * 1024 / MIB, machine_s, wall_s)
+        self.cost = Cost(used_s, peak_kib * 1024 / MIB, machine_s, wall_s, self._before_kib * 1024 / MIB)
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_S):
-            now_kib = sum(status_kib(_read(PROC / str(process) / "status"), "VmRSS") for process in self._tree)
-            self._highest_kib = max(self._highest_kib, now_kib)
+            self._highest_kib = max(self._highest_kib, self._resident_kib())
+
+    def _resident_kib(self) -> int:
+        return sum(status_kib(_read(PROC / str(process) / "status"), "VmRSS") for process in self._tree)
 
 
 def _read(path: Path) -> str:

@@ -3,15 +3,13 @@
 import hashlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from bench.content import KIB, Content
-from bench.loader import Loader, LoadFailed, compiled
+from bench.loader import Loader, LoadFailed
 from bench.plan import How, Plan
-from tests.support import needs
 
 
 class Recorder(BaseHTTPRequestHandler):
@@ -78,24 +76,6 @@ def port() -> Iterator[int]:
         Thread(target=server.serve_forever, args=(0.01,)).start()
         yield server.server_address[1]
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    needs.tool("cc")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        return compiled()
-
-
-@pytest.fixture
-def content(tmp_path: Path) -> Content:
-    return Content(tmp_path / "pattern", bytes(range(251)) * 400)
-
-
-@pytest.fixture
-def loader(binary: Path, content: Content, tmp_path: Path) -> Loader:
-    return Loader(binary, content.pattern_file, tmp_path)
 
 
 @pytest.mark.parametrize("how", ["put", "patch", "chunked"])

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import CASES, chosen
-from bench.case import Figure
+from bench import presign, signers
+from bench.__main__ import CASES, chosen, most_room
+from bench.case import Case, Figure, Measure, Sizes, Stage
 from bench.content import KIB, Content, image_manifest
 from bench.loader import BenchError, LoadFailed, read_result
-from bench.plan import Plan
-from bench.servers import Distribution, peer
+from bench.parts import compared
+from bench.plan import Plan, in_parts
+from bench.servers import Distribution, Ours, peer
 from bench.table import markdown, number, rows_of
 from bench.usage import Cost, busy_ticks, cpu_ticks, parent_of, status_kib
 
@@ -67,6 +69,21 @@ def test_a_plan_names_what_the_generator_reads_and_repeats_whole_connections(tmp
     assert Plan().connection().get("/v2/").times(2).encoded() == b"conn\nget /v2/ -1 0\nconn\nget /v2/ -1 0\n"
 
 
+def test_a_plan_of_parts_has_one_session_that_one_connection_opens_and_closes_and_all_send(tmp_path: Path) -> None:
+    blob = Content(tmp_path / "pattern", b"x").blob(KIB)
+    assert in_parts("a/b", blob, 300, 3, seed=7).encoded().decode().splitlines() == [
+        f"session s a/b 1024 {blob.digest} {blob.tail} 300 7",
+        *("conn", "open s", "send s", "close s"),
+        *("conn", "send s"),
+        *("conn", "send s"),
+    ]
+
+
+def test_one_patch_is_a_chunk_as_long_as_the_blob(tmp_path: Path) -> None:
+    blob = Content(tmp_path / "pattern", b"x").blob(KIB)
+    assert Plan().push("one patch", "a/b", blob).encoded().decode().split()[:3] == ["push", "patch", "1024"]
+
+
 def test_the_table_has_medians_ranges_costs_and_ratios() -> None:
     def push(value: float, peak: float) -> list[Figure]:
         return [Figure("push", "MiB/s", value, cpu=1.5, cpu_unit="s/GiB", peak_rss_mib=peak)]
@@ -101,6 +118,11 @@ def test_the_machines_busy_time_is_all_but_idling_and_waiting_and_others_have_wh
     assert Cost(cpu_s=2, peak_rss_mib=0, machine_cpu_s=6, wall_s=2).others(load_cpu_s=1) == 1.5
 
 
+def test_memory_that_did_not_grow_grew_by_nothing() -> None:
+    assert Cost(0, peak_rss_mib=80, rss_before_mib=50).rss_growth_mib == 30
+    assert Cost(0, peak_rss_mib=40, rss_before_mib=50).rss_growth_mib == 0
+
+
 def test_memory_is_read_from_a_status_page_and_is_nothing_without_one() -> None:
     page = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"
     assert (status_kib(page, "VmHWM"), status_kib(page, "VmRSS"), status_kib("", "VmRSS")) == (2048, 1024, 0)
@@ -109,6 +131,12 @@ def test_memory_is_read_from_a_status_page_and_is_nothing_without_one() -> None:
 def test_a_result_gives_rates() -> None:
     result = read_result(json.dumps(RESULT))
     assert (result.mib_per_s, result.requests_per_s) == (2.0, 5.0)
+
+
+def test_a_result_tells_the_calls_of_sessions() -> None:
+    calls = {"complete": {"count": 4, "total_s": 0.2, "longest_s": 0.1}}
+    result = read_result(json.dumps(RESULT | {"calls": calls, "laps_s": [1.0, 1.5]}))
+    assert (result.calls["complete"].mean_ms, result.laps_s) == (50.0, [1.0, 1.5])
 
 
 def test_a_result_with_errors_is_no_result() -> None:
@@ -123,6 +151,60 @@ def test_cases_are_chosen_by_name_or_by_its_beginning() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     with pytest.raises(BenchError, match="no case is called pus"):
         chosen("pus")
+
+
+def test_the_room_is_that_of_the_largest_case_on_all_servers_that_take_part() -> None:
+    def opened(_: Stage) -> Measure:
+        return list
+
+    ours, theirs = Ours(Path("registry.py")), Distribution("d2", Path("/bin/registry"))
+    both = Case("both", opened, room=lambda _sizes, rounds: 10 * rounds)
+    parts = Case("parts", opened, rounds=2, room=lambda _sizes, rounds: 12 * rounds, of_parts=True)
+    assert most_room(Sizes(), [ours, theirs], [both, parts], rounds=1) == 20
+    assert most_room(Sizes(), [ours, theirs], [parts], rounds=5) == 24
+    assert most_room(Sizes(), [theirs], [parts], rounds=5) == 0
+
+
+def test_a_big_blob_looks_for_its_own_room() -> None:
+    (big,) = chosen("parts-big")
+    assert most_room(Sizes(parts_gib=20), [Ours(Path("registry.py"))], [big], rounds=5) == 21 * 1024 * KIB * KIB
+
+
+def test_parts_are_put_against_the_better_of_two_bodies_there_and_against_one_put_here() -> None:
+    ours, theirs = compared([800, 500, 1000]), compared([200, 300])
+    assert [(figure.unit, figure.value) for figure in ours] == [("MiB/s", 1000), ("ratio", 1.25)]
+    assert [(figure.row, figure.value) for figure in theirs] == [(ours[0].row, 300)]
+
+
+def test_each_of_our_signers_is_compared_with_the_peers() -> None:
+    figures = presign.figures({"bucket": 600, "part": 300, "botocore": 100})
+    assert [figure.value for figure in figures] == [600, 300, 100, 6.0, 3.0]
+    assert [figure.row for figure in figures if figure.unit == "ratio"] == [
+        "presigned URLs for a bucket, / botocore",
+        "signed URLs of parts, to ourselves, / botocore",
+    ]
+
+
+def test_signers_take_turns_and_never_sign_the_same_twice() -> None:
+    asked: dict[str, list[int]] = {"a": [], "b": []}
+    made = signers.rates({"a": _kept_in(asked["a"]), "b": _kept_in(asked["b"])}, 0.01)
+    assert all(rate > 0 for rate in made.values())
+    assert all(kept == list(range(len(kept))) and len(kept) > signers.WARM_UP for kept in asked.values())
+
+
+def _kept_in(numbers: list[int]) -> signers.Signer:
+    def sign(number: int) -> str:
+        numbers.append(number)
+        return ""
+
+    return sign
+
+
+def test_ours_and_the_peer_sign_the_same_request() -> None:
+    ours, theirs = signers.s3_signer()(7).split("?"), signers.botocore_signer()(7).split("?")
+    assert ours[0] == theirs[0]
+    names = [sorted(part.split("=")[0] for part in query.split("&")) for _, query in (ours, theirs)]
+    assert names[0] == names[1]
 
 
 def test_a_peer_that_is_no_registry_is_refused(tmp_path: Path) -> None:
