@@ -30,6 +30,7 @@ examples:
   {PROGRAM} serve --listen 0.0.0.0:5000 --data /srv/hf   serve the network
   {PROGRAM} config show                                  every setting, its value, and who decided it
   {PROGRAM} config check --config holdfast.toml          whether the server would accept this file
+  {PROGRAM} push image.tar 127.0.0.1:5000/hello/world:1  push an archive, a layout or a file; again to go on
 
 first image, from another terminal:
   skopeo copy --dest-tls-verify=false docker-archive:image.tar docker://127.0.0.1:5000/hello/world:1
@@ -47,11 +48,12 @@ class UsageError(Exception):
 
 @dataclass(frozen=True)
 class Invocation:
-    """What a command gets: what was decided, its own options, and how to serve."""
+    """What a command gets: what was decided, its own options, how to serve, and the environment of its caller."""
 
     config: Config
     options: argparse.Namespace
     serve: Callable[[Config], int]
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def run(
         options = _parser((*COMMANDS, *more)).parse_args(list(argv))
         command: Command = options.command
         config = load(_flags(options), environ, options.config)
-        return command.run(Invocation(config, options, serve))
+        return command.run(Invocation(config, options, serve, environ))
     except (ConfigError, UsageError) as problem:
         print(f"{PROGRAM}: {problem}", file=sys.stderr)
         return 2

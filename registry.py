@@ -25,14 +25,16 @@ from aiohttp import web
 
 import cli
 import loops
-from admin.commands import COMMANDS
+from admin import commands as admin_commands
 from admin.operations import Desk, Serving, perform
+from clients import commands as client_commands
 from config import Config, ConfigError
 from handlers.access import AccessLog
 from handlers.admin import serve_admin
 from handlers.boundary import Boundary, Record
 from handlers.buffers import BufferPool
 from handlers.connection import HttpServer
+from handlers.hold import modes
 from handlers.limits import Limits
 from handlers.metrics import Metrics
 from handlers.ops import plain_handlers
@@ -59,7 +61,8 @@ log = logging.getLogger("holdfast")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line says; returns the exit code."""
-    return cli.run(sys.argv[1:] if argv is None else argv, serve=serve, more=COMMANDS)
+    more = (*admin_commands.COMMANDS, *client_commands.COMMANDS)
+    return cli.run(sys.argv[1:] if argv is None else argv, serve=serve, more=more)
 
 
 def serve(config: Config) -> int:
@@ -121,6 +124,7 @@ async def _serve_until(
         serving = Serving(addresses, rooms.clock.monotonic_s(), lambda: server, readiness)
         async with serve_admin(rooms.folder.data_dir, functools.partial(perform, Desk(rooms, serving))):
             writing = group.create_task(access.run()) if access is not None else None
+            modes.announce(rooms.services.hold)
             _greet(config, addresses[0])
             await stop.wait()
             readiness.stop()

@@ -10,16 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from auth.policy import open_to_all
+from auth.policy import policy_of
+from auth.principals import recogniser
+from auth.signed_urls import UrlSigner
+from auth.signing_keys import SigningKeys
 from backends.base import Backend
 from backends.fs import FsBackend
 from backends.memory import MemoryBackend
 from config import Config
-from handlers.services import Services
+from handlers.forwarded import Proxies
+from handlers.services import Border, HoldSettings, Services
 from model.clock import Clock, SystemClock
+from model.units import HOUR_S, MINUTE_S
 from multipart import filesystem
 from multipart.ledger import Ledger
-from multipart.sessions import Sessions, UploadLimits
+from multipart.limits import UploadLimits
+from multipart.sessions import Sessions
 from store.blob_rows import has_blobs
 from store.blobs import Blobs
 from store.catalog import Catalog
@@ -73,7 +79,7 @@ async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
         try:
             if config.storage_driver == "filesystem":
                 await _require_content(catalog, folder)
-            services = _services(config, clock, catalog, hot, backend, names, workers)
+            services = _services(config, clock, catalog, hot, backend, names, workers, _signer(config, folder, clock))
             try:
                 await services.sessions.settle()
                 yield Rooms(config, clock, folder, catalog, hot, backend, services, workers)
@@ -135,9 +141,10 @@ def _services(
     backend: Backend,
     names: DataFolder,
     workers: ThreadPoolExecutor,
+    signer: UrlSigner,
 ) -> Services:
     blobs = Blobs(catalog, backend, hot, clock, small_blob_bytes=config.small_blob_bytes)
-    limits = UploadLimits(config.max_uploads, config.max_uploads_per_repository, config.upload_expiry_s)
+    hold = _hold_settings(config)
     return Services(
         repositories=Repositories(catalog, hot),
         blobs=blobs,
@@ -150,12 +157,47 @@ def _services(
             spool_folder=names.spool,
             workers=workers,
             clock=clock,
-            limits=limits,
+            limits=_upload_limits(config),
             durable=config.durability == "full",
             uncached=config.uncached_writes and filesystem.can_write_uncached(),
         ),
-        policy=open_to_all,
+        policy=policy_of(hold_token_set=bool(config.hold_token)),
+        recognise=recogniser(config.hold_token),
+        signer=signer,
+        border=Border(public_url=config.public_url, proxies=Proxies(config.trusted_proxies)),
+        hold=hold,
         clock=clock,
         max_manifest_bytes=config.max_manifest_bytes,
         delete_enabled=config.delete_enabled,
+    )
+
+
+def _signer(config: Config, folder: DataFolder, clock: Clock) -> UrlSigner:
+    """The keys stay where they are when content is in memory: a URL that was handed out says what it says."""
+    hold = _hold_settings(config)
+    longest_url_s = max(hold.part_url_s, hold.download_url_s)
+    return UrlSigner(SigningKeys.open(folder.data_dir, clock, longest_url_s=longest_url_s), clock)
+
+
+def _hold_settings(config: Config) -> HoldSettings:
+    return HoldSettings(
+        multipart=config.multipart,
+        presigned=not config.disable_presigned_urls,
+        part_url_s=round(config.signed_url_minutes * MINUTE_S),
+        download_url_s=round(config.download_url_hours * HOUR_S),
+        min_part_bytes=config.min_part_bytes,
+        storage=config.storage_driver,
+    )
+
+
+def _upload_limits(config: Config) -> UploadLimits:
+    return UploadLimits(
+        in_all=config.max_uploads,
+        per_repository=config.max_uploads_per_repository,
+        expiry_s=config.upload_expiry_s,
+        min_part_bytes=config.min_part_bytes,
+        max_upload_bytes=config.max_upload_bytes,
+        max_uploads_per_caller=config.max_uploads_per_caller,
+        max_spooled_bytes=config.max_spooled_bytes,
+        max_spooled_bytes_per_caller=config.max_spooled_bytes_per_caller,
     )

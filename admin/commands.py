@@ -116,6 +116,13 @@ def uploads_abort(invocation: Invocation) -> int:
 
 
 @_telling_why
+def keys_rotate(invocation: Invocation) -> int:
+    """Sign URLs with a new key from now on. Those handed out before stay good until their own end, unless --revoke."""
+    answer = ask(invocation.config, "keys.rotate", revoke="yes" if invocation.options.revoke else "")
+    return _tell(invocation, answer, rendering.rotated_keys)
+
+
+@_telling_why
 def catalog_backup(invocation: Invocation) -> int:
     """Take a copy of the catalog now, beside those that are taken daily. Seven are kept."""
     return _tell(invocation, ask(invocation.config, "catalog.backup"), rendering.new_copy)
@@ -165,7 +172,7 @@ def status(invocation: Invocation) -> int:
     return _tell(invocation, answer, rendering.status)
 
 
-def _arguments(*names: tuple[str, str], yes: bool = False, prefix: bool = False) -> Arguments:
+def _arguments(*names: tuple[str, str], yes: bool = False, prefix: bool = False, revoke: bool = False) -> Arguments:
     """What a command takes besides `--json`: positional arguments as (metavar, help)."""
 
     def add(parser: argparse.ArgumentParser) -> None:
@@ -175,6 +182,8 @@ def _arguments(*names: tuple[str, str], yes: bool = False, prefix: bool = False)
             parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="only names that begin so")
         if yes:
             parser.add_argument("--yes", action="store_true", help="do not ask")
+        if revoke:
+            parser.add_argument("--revoke", action="store_true", help="end the URLs that were handed out before")
         json_option(parser)
 
     return add
@@ -204,6 +213,7 @@ COMMANDS: Final = (
         _arguments(("ID", "as `uploads list` shows it")),
         FOLDERS,
     ),
+    Command(("keys", "rotate"), "sign URLs with a new key", keys_rotate, _arguments(revoke=True), FOLDERS),
     Command(("catalog", "backup"), "take a copy of the catalog now", catalog_backup, _arguments(), FOLDERS),
     Command(("catalog", "copies"), "list the copies of the catalog", catalog_copies, _arguments(), FOLDERS),
     Command(

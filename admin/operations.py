@@ -19,6 +19,7 @@ from model import names
 from model.clock import rfc3339
 from model.errors import Invalid, ManifestUnknown, NameUnknown, Unsupported, UploadUnknown
 from model.version import VERSION
+from multipart.parted import PartedSession
 from multipart.session import Session
 from multipart.spool import storage_error
 from rooms import Rooms
@@ -116,12 +117,12 @@ def _total(sizes: Sequence[RepositorySize]) -> Answer:
 
 async def repo_show(desk: Desk, name: str) -> Answer:
     """What one repository holds, and how many uploads are open in it. NameUnknown when there is none."""
-    names.repository(name)
+    names.known_repository(name)
     sizes = await desk.rooms.services.repositories.list_sizes()
     size = next((size for size in sizes if size.name == name), None)
     if size is None:
         raise NameUnknown("there is no such repository", name=name)
-    uploads = sum(session.row.repository == name for session in desk.rooms.services.sessions.all())
+    uploads = sum(session.row.repository == name for session in _sessions(desk))
     return {**_size(size), "uploads": uploads}
 
 
@@ -166,36 +167,80 @@ async def _digest(desk: Desk, repository: str, tag: str) -> str | None:
 
 
 async def uploads_list(desk: Desk) -> Answer:
-    """The open upload sessions, oldest first; `bytes` is what lies in their spool files."""
-    sessions, now_s = desk.rooms.services.sessions.all(), desk.rooms.clock.now_s()
+    """The open upload sessions of both kinds, oldest first; `bytes` is what they have stored.
+
+    Of one in parts, `size_bytes` and `total_parts` are those that were declared, if they were.
+    """
+    sessions, now_s = _sessions(desk), desk.rooms.clock.now_s()
     return {"uploads": await asyncio.to_thread(lambda: [_upload(session, now_s) for session in sessions])}
 
 
-def _upload(session: Session, now_s: float) -> Answer:
+def _sessions(desk: Desk) -> list[Session | PartedSession]:
+    """All open upload sessions of both kinds, oldest first."""
+    sessions = desk.rooms.services.sessions
+    both: list[Session | PartedSession] = [*sessions.all(), *sessions.parted.all()]
+    return sorted(both, key=lambda session: session.row.created_at_s)
+
+
+def _upload(session: Session | PartedSession, now_s: float) -> Answer:
     """What there is to tell about one session. Blocks."""
-    receiving, row, size_bytes = session.receiving is not None, session.row, _size_of(session.spool.path)
+    receiving, row = bool(session.receiving), session.row
     return {
         "id": session.id,
+        "kind": row.kind,
         "repository": row.repository,
-        "bytes": session.offset_bytes if size_bytes is None else size_bytes,
+        **(_in_sequence(session) if isinstance(session, Session) else _in_parts(session)),
         "opened_at": rfc3339(row.created_at_s),
         "age_s": max(0, round(now_s - row.created_at_s)),
         "idle_s": 0 if receiving else max(0, round(now_s - session.touched_at_s)),
         "owner": row.owner,
+        "target": row.target,
         "receiving": receiving,
     }
 
 
+def _in_sequence(session: Session) -> Answer:
+    size_bytes = _size_of(session.spool.path)
+    held = session.offset_bytes if size_bytes is None else size_bytes
+    return {"bytes": held, "size_bytes": None, "parts": None, "total_parts": None}
+
+
+def _in_parts(session: PartedSession) -> Answer:
+    layout = session.layout
+    return {
+        "bytes": session.stored_bytes,
+        "size_bytes": None if layout is None else layout.size_bytes,
+        "parts": len(session.parts),
+        "total_parts": None if layout is None else layout.count,
+    }
+
+
 async def uploads_abort(desk: Desk, upload_id: str) -> Answer:
-    """End an upload session and remove what it received. UploadUnknown when there is none."""
+    """End an upload session of either kind and remove what it received. UploadUnknown when there is none."""
     sessions = desk.rooms.services.sessions
-    found = next((session for session in sessions.all() if session.id == upload_id), None)
+    found = next((session for session in _sessions(desk) if session.id == upload_id), None)
     if found is None:
         raise UploadUnknown("there is no such upload", id=upload_id[:100])
-    size_bytes = await asyncio.to_thread(_size_of, found.spool.path)
-    await sessions.cancel(found.row.repository, upload_id)
+    if isinstance(found, PartedSession):
+        size_bytes: int | None = found.stored_bytes
+        await sessions.parted.abort(upload_id, None)
+    else:
+        size_bytes = await asyncio.to_thread(_size_of, found.spool.path)
+        await sessions.cancel(found.row.repository, upload_id)
     log.info("upload %s in %s aborted", upload_id, found.row.repository)
     return {"id": upload_id, "repository": found.row.repository, "bytes": size_bytes or 0}
+
+
+async def keys_rotate(desk: Desk, revoke: str = "") -> Answer:
+    """Sign URLs with a new key from now on; `revoke` (anything but empty) ends those that were handed out before."""
+    keys = desk.rooms.services.signer.keys
+    try:
+        made = await asyncio.to_thread(keys.rotate, revoke=bool(revoke))
+    except OSError as error:
+        raise storage_error(error, "writing the signing keys") from error
+    former = [{"key": key.id, "accepted_until": rfc3339(key.accepted_until_s or 0)} for key in keys.former()]
+    log.info("signed URLs are made with key %s now; %d former keys are accepted", made.id, len(former))
+    return {"key": made.id, "former": former}
 
 
 async def catalog_backup(desk: Desk) -> Answer:
@@ -243,7 +288,7 @@ async def status(desk: Desk) -> Answer:
         "listening": list(serving.listening),
         "not_ready": await serving.readiness.reason(),
         "connections": serving.transport().open_connections,
-        "uploads": len(rooms.services.sessions.all()),
+        "uploads": len(_sessions(desk)),
         **counts,
         "data_dir": str(config.data_dir),
         "storage_root": str(config.storage_root),
@@ -270,6 +315,7 @@ OPERATIONS: Final[Mapping[str, Callable[..., Awaitable[Answer]]]] = {
     "tag.delete": tag_delete,
     "uploads.list": uploads_list,
     "uploads.abort": uploads_abort,
+    "keys.rotate": keys_rotate,
     "catalog.backup": catalog_backup,
     "catalog.copies": catalog_copies,
     "status": status,

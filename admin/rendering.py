@@ -90,18 +90,42 @@ def uploads(answer: Answer) -> Iterator[str]:
     if not rows:
         yield "No open uploads."
         return
-    yield from table(["ID", "REPOSITORY", "BYTES>", "AGE>", "IDLE>", "OWNER"], [_upload(row) for row in rows])
+    told = [_upload(row) for row in rows]
+    heads = ["ID", "REPOSITORY", "BYTES>", "AGE>", "IDLE>", "OWNER"]
+    if any(row["kind"] == "parts" for row in rows):
+        heads += ["PARTS>", "TARGET"]
+        told = [[*cells, *_parts(row)] for cells, row in zip(told, rows, strict=True)]
+    yield from table(heads, told)
 
 
 def _upload(row: Answer) -> list[object]:
     idle = "receiving" if row["receiving"] else human_span(row["idle_s"])
-    owner = row["owner"] or "-"
-    return [row["id"], row["repository"], human_bytes(row["bytes"]), human_span(row["age_s"]), idle, owner]
+    held = _of(human_bytes(row["bytes"]), row["size_bytes"] and human_bytes(row["size_bytes"]))
+    return [row["id"], row["repository"], held, human_span(row["age_s"]), idle, row["owner"] or "-"]
+
+
+def _parts(row: Answer) -> list[object]:
+    parts = "-" if row["kind"] == "sequence" else _of(str(row["parts"]), row["total_parts"])
+    return [parts, row["target"] or "-"]
+
+
+def _of(held: str, whole: object) -> str:
+    """`3 of 7`, or only `3` when the whole is not known."""
+    return held if whole is None else f"{held} of {whole}"
 
 
 def aborted_upload(answer: Answer) -> Iterator[str]:
     """`uploads abort`."""
     yield f"Aborted upload {answer['id']} to {answer['repository']}; {human_bytes(answer['bytes'])} are dropped."
+
+
+def rotated_keys(answer: Answer) -> Iterator[str]:
+    """`keys rotate`."""
+    yield f"Signed URLs are made with key {clean(answer['key'])} now."
+    for former in answer["former"]:
+        yield f"Those made with {clean(former['key'])} count until {clean(former['accepted_until'])}, or their own end."
+    if not answer["former"]:
+        yield "Every signed URL that was handed out before has ended."
 
 
 def new_copy(answer: Answer) -> Iterator[str]:

@@ -11,13 +11,14 @@ nothing below the entry reads the environment or a file to find out how it shoul
 """
 
 from config.kinds import Address
-from config.settings import Config, ConfigError, Limits, Log, Memory, Origin, Registry, Server, Storage, Uploads
+from config.settings import Config, ConfigError, Hold, Limits, Log, Memory, Origin, Registry, Server, Storage, Uploads
 from config.sources import load
 
 __all__ = [
     "Address",
     "Config",
     "ConfigError",
+    "Hold",
     "Limits",
     "Log",
     "Memory",

@@ -8,9 +8,11 @@ A value that makes no sense raises ValueError with the second half of a sentence
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 
+from model.hosts import DEFAULT_PORTS, host_of
 from model.units import DAY_S, GIB, HOUR_S, KIB, MIB, MINUTE_S
 
 T = TypeVar("T")
@@ -46,7 +48,8 @@ class Kind(Generic[T]):
 
     `expects` says it in words and `metavar` in one. `parse` raises ValueError for what it cannot take. `suffix` is the
     unit that stands in the names of attributes of this kind but not in the names of settings, because there the value
-    carries its unit itself. `alone` is what a flag without a value means; empty: it needs one.
+    carries its unit itself. `alone` is what a flag without a value means; empty: it needs one. What is `secret` is
+    never repeated: not where it is shown, and not in the message about a mistake.
     """
 
     expects: str
@@ -55,6 +58,7 @@ class Kind(Generic[T]):
     show: Callable[[T], str]
     suffix: str = ""
     alone: str = ""
+    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,57 @@ def address() -> Kind[Address]:
         return Address(host, int(port))
 
     return Kind(expects, "HOST:PORT", parse, str)
+
+
+def public_url() -> Kind[str]:
+    """scheme://host[:port], or nothing; kept as it is signed: lower case, and without the scheme's own port."""
+    expects = "scheme://HOST[:PORT] without a path, for example https://registry.example.org, or empty"
+
+    def parse(raw: object) -> str:
+        text = str(raw).strip()
+        if not text:
+            return ""
+        scheme, _, rest = text.removesuffix("/").lower().partition("://")
+        host = host_of(rest, scheme) if scheme in DEFAULT_PORTS else ""
+        if not host:
+            raise ValueError(f"expected {expects}")
+        return f"{scheme}://{host}"
+
+    return Kind(expects, "URL", parse, str)
+
+
+Network = IPv4Network | IPv6Network
+
+
+def networks() -> Kind[tuple[Network, ...]]:
+    """Addresses and networks, between commas or blanks."""
+    expects = "IP addresses or networks between commas, for example 127.0.0.1, 10.0.0.0/8, fd00::/8, or empty"
+
+    def parse(raw: object) -> tuple[Network, ...]:
+        try:
+            return tuple(ip_network(word) for word in re.split(r"[,\s]+", str(raw).strip()) if word)
+        except ValueError:
+            raise ValueError(f"expected {expects} (of a network's address, the bits behind its prefix are 0)") from None
+
+    return Kind(expects, "NETWORKS", parse, lambda value: ", ".join(map(_show_network, value)))
+
+
+def _show_network(network: Network) -> str:
+    """One address is shown as one."""
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
+
+
+def token() -> Kind[str]:
+    """A secret that can stand in a header, or nothing. It is never shown: `show` says whether there is one."""
+    expects = "at least 16 printable ASCII characters without blanks, or empty"
+
+    def parse(raw: object) -> str:
+        text = str(raw).strip()
+        if text and not re.fullmatch(r"[!-~]{16,512}", text, re.ASCII):
+            raise ValueError(f"expected {expects}")
+        return text
+
+    return Kind(expects, "SECRET", parse, lambda value: "set" if value else "empty", secret=True)
 
 
 def folder() -> Kind[Path]:

@@ -47,11 +47,15 @@ def _line(row: Setting) -> str:
 
 
 def as_toml(config: Config) -> Iterator[str]:
-    """The lines of a TOML file that says exactly what `config` holds, with each value's origin as a comment."""
+    """The lines of a TOML file that says what `config` holds, with each value's origin as a comment.
+
+    A secret is a comment itself, that says whether there is one.
+    """
     for group, rows in groupby(SETTINGS, key=lambda row: row.group):
         yield f"[{group}]"
         for row in rows:
-            yield f"{f'{row.name} = {quoted(shown(config, row))}':<48} # {config.origin(row.name)}"
+            line = f"{'# ' * row.kind.secret}{row.name} = {quoted(shown(config, row))}"
+            yield f"{line:<48} # {config.origin(row.name)}"
         yield ""
 
 

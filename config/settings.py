@@ -10,7 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from config.kinds import Address, Kind, address, choice, count, duration, folder, folder_or_none, size, switch
+from config.kinds import (
+    Address,
+    Kind,
+    Network,
+    address,
+    choice,
+    count,
+    duration,
+    folder,
+    folder_or_none,
+    networks,
+    public_url,
+    size,
+    switch,
+    token,
+)
 from model.units import DAY_S, GIB, KIB, MIB
 
 T = TypeVar("T")
@@ -74,7 +89,7 @@ def setting(default: str, kind: Kind[T], help_text: str, *, bare: bool = False, 
     of this kind has made familiar. `flag` is a shorter flag beside the regular one.
     """
     row = {"default": default, "kind": kind, "help": help_text, "bare": bare, "short_flag": flag}
-    return field(default_factory=partial(kind.parse, default), metadata=row)
+    return field(default_factory=partial(kind.parse, default), metadata=row, repr=not kind.secret)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +98,18 @@ class Server:
 
     listen: Address = setting(
         "127.0.0.1:5000", address(), "Where to listen; port 0 takes a free one and says which.", bare=True
+    )
+    public_url: str = setting(
+        "",
+        public_url(),
+        "How clients reach this registry, for the URLs it hands out; empty: as each did. Say it behind a proxy.",
+        bare=True,
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "",
+        networks(),
+        "The proxies whose word counts about who asks (X-Forwarded-For, -Proto, -Host, Forwarded); nobody else's does.",
+        bare=True,
     )
     grace_s: float = setting(
         "30s", duration(0, 3600), "How long running transfers may go on after SIGTERM; uploads stay resumable after it."
@@ -158,6 +185,19 @@ class Uploads:
     max_uploads_per_repository: int = setting(
         "1000", count(1, 10_000_000), "How many uploads may be open in one repository."
     )
+    max_uploads_per_caller: int = setting(
+        "1000", count(0, 10_000_000), "How many uploads in parts one caller may have open; 0: any number."
+    )
+    min_part_bytes: int = setting(
+        "5MiB", size(0, 5 * GIB), "The smallest part of an upload in parts, but for its last one; 0: any size."
+    )
+    max_upload_bytes: int = setting("0", size(0, 1 << 60), "The largest upload in parts; 0: any size.")
+    max_spooled_bytes: int = setting(
+        "0", size(0, 1 << 60), "How much all unfinished uploads in parts may hold on the disk; 0: what fits there."
+    )
+    max_spooled_bytes_per_caller: int = setting(
+        "0", size(0, 1 << 60), "How much those of one caller may hold; 0: as much as all."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,6 +243,31 @@ class Registry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Uploads in parts and signed URLs: the hold API."""
+
+    multipart: bool = setting("on", switch(), "Whether uploads in parts may be begun through the hold API.", bare=True)
+    hold_token: str = setting(
+        "",
+        token(),
+        "What callers of the hold API prove (Authorization: Bearer); empty: only this machine may write through it.",
+        bare=True,
+    )
+    disable_presigned_urls: bool = setting(
+        "off",
+        switch(),
+        "Hand out no signed URLs: whoever sends a part proves that he may.",
+        bare=True,
+    )
+    signed_url_minutes: int = setting(
+        "15", count(1, 7 * 24 * 60), "How many minutes a signed URL for an upload, or a part of one, lives."
+    )
+    download_url_hours: int = setting(
+        "24", count(1, 7 * 24), "How many hours a signed URL for a download lives; ranges are asked for as long."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Log:
     """What is written about what happens; secrets never are."""
 
@@ -213,11 +278,11 @@ class Log:
     access_log: bool = setting("on", switch(), "One line per request.")
 
 
-SECTIONS: Final[tuple[type, ...]] = (Server, Storage, Uploads, Limits, Memory, Registry, Log)
+SECTIONS: Final[tuple[type, ...]] = (Server, Storage, Uploads, Limits, Memory, Registry, Hold, Log)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Server, Storage, Uploads, Limits, Memory, Registry, Log):
+class Config(Server, Storage, Uploads, Limits, Memory, Registry, Hold, Log):
     """Every setting, decided; the sections above are its parts, `origins` knows who decided each (by setting name)."""
 
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)

@@ -55,7 +55,8 @@ def _parsed(row: Setting, raw: object, origin: Origin) -> object:
         return row.kind.parse(raw)
     except ValueError as problem:
         shown = raw if isinstance(raw, str) else str(raw).lower()
-        raise ConfigError(f"{row.name} = {shown!r} ({origin}): {problem}") from None
+        told = "(not repeated here)" if row.kind.secret else repr(shown)
+        raise ConfigError(f"{row.name} = {told} ({origin}): {problem}") from None
 
 
 def _in_flags(flags: Mapping[str, str]) -> Iterator[Said]:

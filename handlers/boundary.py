@@ -1,8 +1,8 @@
 """The border between HTTP and everything below: every request comes in and goes out through here, once.
 
-It gives the request an id, finds the route, asks the policy, turns errors into answers, puts on the headers that every
-answer has, sends the bodies that are files, and tells the observers (access log, metrics) what happened. Handlers
-therefore neither catch nor log.
+It gives the request an id, finds the route, checks the signature of a signed URL, asks the policy, turns errors into
+answers in the words of their protocol, puts on the headers that every answer has, sends the bodies that are files, and
+tells the observers (access log, metrics) what happened. Handlers therefore neither catch nor log.
 """
 
 import itertools
@@ -16,19 +16,22 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from auth.policy import Action, Decision
-from auth.principals import ANONYMOUS, Principal
-from handlers import headers, routes, wire
+from auth.principals import ANONYMOUS, SIGNED
+from auth.refusals import SignatureRefused
+from auth.signed_urls import is_signed
+from handlers import headers, paths, routes, wire
 from handlers.answers import FileResponse
 from handlers.call import Call
+from handlers.paths import Endpoint, Face
 from handlers.sending import ClientGone, ShortFile
 from handlers.services import Services
 from handlers.streaming import send_body
 from model import names
-from model.errors import Denied, NameInvalid, NameUnknown, RegistryError, Unauthorized
+from model.errors import Denied, NameInvalid, RegistryError
 from multipart.interrupted import BodyVanished
 
 log = logging.getLogger("holdfast.http")
+signed_log = logging.getLogger("holdfast.signed")
 
 PlainHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -120,8 +123,8 @@ class Boundary:
             started_s=now_s,
             request_id=request_id(sent.get("X-Request-Id")) or self.next_id(),
             method=request.method,
-            path=_path(request.raw_path),
-            remote=request.remote or "-",
+            path=_origin_form(request.raw_path).partition("?")[0],
+            remote=self._services.border.proxies.remote(request.remote or "", sent) or "-",
             agent=sent.get("User-Agent", "-"),
         )
 
@@ -133,41 +136,73 @@ class Boundary:
         except RegistryError as error:
             record.error = error.message
             record.gone = isinstance(error, BodyVanished)
-            return wire.answer(error, call.repository)
+            if isinstance(error, SignatureRefused):
+                signed_log.warning("request %s: signed URL refused: %s", record.request_id, _printable(error.reason))
+            return routes.error_answer(_face(request, record), error, call.repository, record.request_id)
         except Exception:
             # The last door: whatever gets here is a fault of ours, told in the log and not to the client.
             log.exception("request %s failed: %s %s", record.request_id, record.method, record.path)
             record.error = "internal error"
-            message = f"the registry failed on this request; its log has more under request id {record.request_id}"
-            return wire.plain_answer(500, "UNKNOWN", message)
+            fault = RegistryError(
+                f"the registry failed on this request; its log has more under request id {record.request_id}"
+            )
+            return routes.error_answer(_face(request, record), fault, "", record.request_id)
 
     async def _dispatch(self, call: Call, record: Record) -> web.StreamResponse:
-        """Route, check the name, ask the policy, call the handler."""
+        """Route, check the name, find out who asks, ask the policy, call the handler."""
         path = _decoded(record.path)
         plain = self._plain.get(path)
         if plain is not None:
             record.endpoint = path
             return await plain(call.request)
-        endpoint, repository, call.argument = routes.split(path)
+        endpoint, repository, call.arguments = paths.split(path)
         record.endpoint = endpoint.value
         if repository:
             call.repository = names.repository(repository)
         route = routes.route(endpoint, record.method, deleting=self._services.delete_enabled)
-        self._authorize(call.principal, route.action, call.repository)
+        self._identify(call, endpoint)
+        record.who = call.principal.name
+        call.require(route.action, call.repository)
         return await route.handler(call)
 
-    def _authorize(self, principal: Principal, action: Action, repository: str) -> None:
-        """Raise unless the policy allows it."""
-        decision = self._services.policy(principal, action, repository)
-        if decision is Decision.HIDE:
-            raise NameUnknown("the repository is not known here", name=repository)
-        if decision is Decision.DENY:
-            raise Unauthorized("log in first") if principal.anonymous else Denied("this is not allowed to you")
+    def _identify(self, call: Call, endpoint: Endpoint) -> None:
+        """Find out who asks. A signed URL speaks for itself: no Authorization is looked at, whatever it says.
+
+        Raises:
+            SignatureRefused: the URL's signature does not hold, or is too old.
+            Denied: the endpoint is for signed URLs only, and this is none.
+            Invalid: it cannot be known which host the request came to.
+        """
+        request, services = call.request, self._services
+        if endpoint in paths.SIGNABLE and is_signed(request.raw_path):
+            target = _origin_form(request.raw_path)
+            call.grant = services.signer.verify(request.method, target, call.hosts, request.headers)
+            call.principal = SIGNED
+        elif endpoint in paths.SIGNED_ONLY:
+            raise Denied("this takes a signed URL; the hold API hands them out")
+        else:
+            call.principal = services.recognise(request.headers.get("Authorization"), call.local)
 
 
 def request_id(given: str | None) -> str | None:
     """The id a request brought, if it is one that can be written everywhere."""
     return given if given is not None and _GIVEN_ID.fullmatch(given) else None
+
+
+def _face(request: web.BaseRequest, record: Record) -> Face:
+    """The protocol in which to refuse a request: that of its path. Who brought a signed URL gets S3's words."""
+    try:
+        path = _decoded(record.path)
+    except NameInvalid:
+        path = record.path
+    if path.startswith(paths.PARTS) and is_signed(request.raw_path):
+        return Face.SIGNED
+    return paths.face_of(path)
+
+
+def _printable(text: str) -> str:
+    """`text` on one line, whatever a client put into it."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:1000])
 
 
 def _stamp(response: web.StreamResponse, given_id: str) -> None:
@@ -187,12 +222,12 @@ async def _send(request: web.BaseRequest, response: web.StreamResponse) -> int:
     return 0 if request.method == "HEAD" else response.content_length or 0
 
 
-def _path(target: str) -> str:
-    """The path of a request target; who takes us for a proxy sends the whole URL (RFC 9112 section 3.2.2)."""
-    target = target.partition("?")[0]
-    if target.startswith(("http://", "https://")):
-        return "/" + target.partition("://")[2].partition("/")[2]
-    return target
+def _origin_form(target: str) -> str:
+    """The path and query of a request target; who takes us for a proxy sends a whole URL (RFC 9112 section 3.2.2)."""
+    if not target.startswith(("http://", "https://")):
+        return target
+    authority, question, query = target.partition("://")[2].partition("?")
+    return f"/{authority.partition('/')[2]}{question}{query}"
 
 
 def _decoded(raw_path: str) -> str:

@@ -100,10 +100,10 @@ class Metrics:
         yield Reading("holdfast_receive_buffers_limit", "How many receive buffers there may be.", buffers.capacity)
 
     def _of_uploads(self) -> Iterator[Reading]:
-        sessions = self._sessions.all()
-        receiving = sum(session.receiving is not None for session in sessions)
-        spooled_bytes = sum(session.offset_bytes for session in sessions)
-        yield Reading("holdfast_upload_sessions", "Open upload sessions.", len(sessions))
+        sessions, parted = self._sessions.all(), self._sessions.parted.all()
+        receiving = sum(session.receiving is not None for session in sessions) + sum(each.receiving for each in parted)
+        spooled_bytes = sum(session.offset_bytes for session in sessions) + sum(each.stored_bytes for each in parted)
+        yield Reading("holdfast_upload_sessions", "Open upload sessions.", len(sessions) + len(parted))
         yield Reading("holdfast_upload_sessions_receiving", "Upload sessions that receive a body now.", receiving)
         yield Reading("holdfast_spooled_bytes", "Bytes received by open upload sessions.", spooled_bytes)
 

@@ -1,35 +1,22 @@
-"""THE route table: method and endpoint, the action that must be allowed, the handler.
-
-Paths are read from the right, since a repository may be called `blobs` or `a/tags/list` (oci.md 1.0): the last words
-say which endpoint it is, and everything before them is the repository.
-"""
+"""THE route table: method and endpoint, the action that must be allowed, the handler; and each protocol's errors."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from aiohttp import web
 
 from auth.policy import Action
+from handlers import signed, signed_errors, wire
 from handlers.call import Call
+from handlers.hold import capabilities, moves, presigned, xrpc
+from handlers.hold import uploads as parts
+from handlers.hold import wire as hold_wire
 from handlers.oci import blobs, catalog, manifests, referrers, tags, uploads
-from model.errors import PathUnknown, Unsupported
+from handlers.paths import Endpoint, Face
+from model.errors import RegistryError, Unsupported
 
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
-
-
-class Endpoint(Enum):
-    """What a path under /v2/ is about."""
-
-    PING = "ping"
-    CATALOG = "catalog"
-    BLOB = "blob"
-    UPLOADS = "uploads"
-    UPLOAD = "upload"
-    MANIFEST = "manifest"
-    TAGS = "tags"
-    REFERRERS = "referrers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +27,19 @@ class Route:
     handler: Handler
 
 
+def _both(action: Action, handler: Handler) -> dict[str, Route]:
+    """GET, and HEAD of the same."""
+    return {"GET": Route(action, handler), "HEAD": Route(action, handler)}
+
+
+def _post(handler: Handler) -> dict[str, Route]:
+    """A call of the hold API that writes; the handler asks the policy again when it knows the repository."""
+    return {"POST": Route(Action.HOLD, handler)}
+
+
 ROUTES: Final[dict[Endpoint, dict[str, Route]]] = {
-    Endpoint.PING: {
-        "GET": Route(Action.PING, catalog.ping),  # end-1
-        "HEAD": Route(Action.PING, catalog.ping),
-    },
-    Endpoint.CATALOG: {
-        "GET": Route(Action.CATALOG, catalog.page),
-        "HEAD": Route(Action.CATALOG, catalog.page),
-    },
+    Endpoint.PING: _both(Action.PING, catalog.ping),  # end-1
+    Endpoint.CATALOG: _both(Action.CATALOG, catalog.page),
     Endpoint.BLOB: {
         "GET": Route(Action.PULL, blobs.fetch),  # end-2
         "HEAD": Route(Action.PULL, blobs.head),
@@ -58,56 +49,44 @@ ROUTES: Final[dict[Endpoint, dict[str, Route]]] = {
         "POST": Route(Action.PUSH, uploads.begin),  # end-4a, 4b, 4c, 11
     },
     Endpoint.UPLOAD: {
-        "GET": Route(Action.PUSH, uploads.status),  # end-13
-        "HEAD": Route(Action.PUSH, uploads.status),
+        **_both(Action.PUSH, uploads.status),  # end-13
         "PATCH": Route(Action.PUSH, uploads.append),  # end-5
         "PUT": Route(Action.PUSH, uploads.finish),  # end-6
         # Cancelling is part of pushing: podman and Docker hold no right to delete (oci.md end-14).
         "DELETE": Route(Action.PUSH, uploads.cancel),
     },
     Endpoint.MANIFEST: {
-        "GET": Route(Action.PULL, manifests.fetch),  # end-3
-        "HEAD": Route(Action.PULL, manifests.fetch),
+        **_both(Action.PULL, manifests.fetch),  # end-3
         "PUT": Route(Action.PUSH, manifests.store),  # end-7a, 7b
         "DELETE": Route(Action.DELETE, manifests.delete),  # end-9
     },
-    Endpoint.TAGS: {
-        "GET": Route(Action.PULL, tags.page),  # end-8
-        "HEAD": Route(Action.PULL, tags.page),
+    Endpoint.TAGS: _both(Action.PULL, tags.page),  # end-8
+    Endpoint.REFERRERS: _both(Action.PULL, referrers.list_referrers),  # end-12
+    Endpoint.HOLD_START: _post(parts.start),
+    Endpoint.HOLD_PART_URL: _post(parts.part_url),
+    Endpoint.HOLD_PART: {"PUT": Route(Action.HOLD, parts.receive_part)},
+    Endpoint.HOLD_PARTS: _both(Action.HOLD, parts.list_parts),
+    Endpoint.HOLD_COMPLETE: _post(parts.complete),
+    Endpoint.HOLD_ABORT: _post(parts.abort),
+    Endpoint.HOLD_MOVE: _post(moves.move),
+    Endpoint.HOLD_PUT_URL: _post(presigned.put_url),
+    # Reading needs no right to write; which repositories the caller may read from is asked of the policy one by one.
+    Endpoint.HOLD_GET_URL: {"POST": Route(Action.PULL, presigned.get_url)},
+    Endpoint.HOLD_HEAD_URL: {"POST": Route(Action.PULL, presigned.head_url)},
+    Endpoint.HOLD_CAPABILITIES: _both(Action.PING, capabilities.capabilities),
+    Endpoint.XRPC_START: _post(xrpc.initiate),
+    Endpoint.XRPC_PART_URL: _post(xrpc.part_url),
+    Endpoint.XRPC_PART: {"PUT": Route(Action.HOLD, xrpc.upload_part)},
+    Endpoint.XRPC_COMPLETE: _post(xrpc.complete),
+    Endpoint.XRPC_ABORT: _post(xrpc.abort),
+    Endpoint.XRPC_BLOB: _both(Action.PULL, xrpc.get_blob),
+    Endpoint.SIGNED_BLOB: {
+        "GET": Route(Action.PULL, signed.fetch),
+        "HEAD": Route(Action.PULL, signed.head),
+        "PUT": Route(Action.HOLD, signed.store),
     },
-    Endpoint.REFERRERS: {
-        "GET": Route(Action.PULL, referrers.list_referrers),  # end-12
-        "HEAD": Route(Action.PULL, referrers.list_referrers),
-    },
+    Endpoint.SIGNED_UPLOAD: {"PUT": Route(Action.HOLD, signed.store_temporary)},
 }
-
-_BY_WORD: Final = {"manifests": Endpoint.MANIFEST, "blobs": Endpoint.BLOB, "referrers": Endpoint.REFERRERS}
-
-
-def split(path: str) -> tuple[Endpoint, str, str]:
-    """The endpoint, the repository and the argument that a path says; neither of the latter is checked yet.
-
-    Raises:
-        PathUnknown: no endpoint lives there.
-    """
-    if path in ("/v2/", "/v2"):
-        return Endpoint.PING, "", ""
-    if not path.startswith("/v2/"):
-        raise PathUnknown("nothing lives at this path; the registry is below /v2/")
-    rest = path[4:]
-    if rest == "_catalog":
-        return Endpoint.CATALOG, "", ""
-    before, _, argument = rest.rpartition("/")
-    repository, _, word = before.rpartition("/")
-    if word == "uploads" and repository.endswith("/blobs"):
-        return (Endpoint.UPLOAD if argument else Endpoint.UPLOADS), repository.removesuffix("/blobs"), argument
-    if word == "tags" and argument == "list" and repository:
-        return Endpoint.TAGS, repository, ""
-    if word == "blobs" and argument == "uploads" and repository:
-        return Endpoint.UPLOADS, repository, ""  # without the slash at the end, as some clients write it
-    if word in _BY_WORD and repository and argument:
-        return _BY_WORD[word], repository, argument
-    raise PathUnknown("nothing lives at this path; see the endpoints of the OCI distribution specification")
 
 
 def route(endpoint: Endpoint, method: str, *, deleting: bool) -> Route:
@@ -119,3 +98,14 @@ def route(endpoint: Endpoint, method: str, *, deleting: bool) -> Route:
     if found is not None:
         raise Unsupported("deleting is switched off on this registry (setting delete_enabled)", allowed=sorted(allowed))
     raise Unsupported(f"{endpoint.value} does not take this method", allowed=sorted(allowed))
+
+
+def error_answer(face: Face, error: RegistryError, repository: str, request_id: str) -> web.Response:
+    """`error` in the words of the protocol that the request was in."""
+    match face:
+        case Face.HOLD:
+            return hold_wire.answer(error)
+        case Face.SIGNED:
+            return signed_errors.answer(error, request_id)
+        case Face.OCI:
+            return wire.answer(error, repository)

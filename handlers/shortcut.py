@@ -18,7 +18,7 @@ from auth.principals import ANONYMOUS
 from handlers import headers
 from handlers.answers import AT_ONCE_BYTES
 from handlers.boundary import Record, request_id
-from handlers.routes import Endpoint, split
+from handlers.paths import Endpoint, split
 from handlers.services import Services
 from model import names
 from model.digests import Digest
@@ -49,8 +49,8 @@ class Shortcut:
         clock = self._services.clock
         began_s = clock.monotonic_s()
         try:
-            endpoint, repository, argument = split(path)
-            found = self._known(endpoint, repository, argument)
+            endpoint, repository, arguments = split(path)
+            found = self._known(endpoint, repository, arguments[0]) if arguments else None
         except RegistryError:
             return None  # the usual way says it better
         if found is None or len(found[1]) > AT_ONCE_BYTES:
@@ -64,7 +64,7 @@ class Shortcut:
             request_id=request_id(sent.get("X-Request-Id")) or self._next_id(),
             method=message.method,
             path=path,
-            remote=peer or "-",
+            remote=self._services.border.proxies.remote(peer, sent) or "-",
             agent=sent.get("User-Agent", "-"),
             endpoint=endpoint.value,
             status=200,
@@ -77,7 +77,12 @@ class Shortcut:
         return head + content if message.method == "GET" else head
 
     def _known(self, endpoint: Endpoint, repository: str, argument: str) -> tuple[dict[str, str], bytes] | None:
-        """The endpoint's own headers and the content, if both are in memory; a name that is there has been checked."""
+        """The endpoint's own headers and the content, if both are in memory.
+
+        A name that is there has been checked, or is hidden; the latter are refused where names are checked.
+        """
+        if names.is_hidden(repository):
+            return None
         if endpoint is Endpoint.MANIFEST:
             stored = self._services.manifests.cached(repository, names.reference(argument))
             return None if stored is None else (headers.of_manifest(stored), stored.content)

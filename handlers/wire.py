@@ -9,6 +9,7 @@ from handlers import locations
 from model.errors import (
     Conflict,
     Denied,
+    Gone,
     Invalid,
     OffsetMismatch,
     RangeNotSatisfiable,
@@ -38,6 +39,7 @@ STATUS: Final[dict[type[RegistryError], int]] = {
     Unsupported: 405,
     TooMany: 429,
     Conflict: 409,
+    Gone: 410,
     Unavailable: 503,
     StorageFull: 507,
 }
@@ -54,7 +56,7 @@ def status_of(error: RegistryError) -> int:
 
 def answer(error: RegistryError, repository: str = "") -> web.Response:
     """The answer a caller gets for `error`, in the shape of the distribution specification."""
-    return _response(status_of(error), error.code, error.message, error.detail, _headers(error, repository))
+    return _response(status_of(error), error.code, error.message, error.detail, headers_of(error, repository))
 
 
 def refusal(status: int, message: str) -> web.Response:
@@ -64,11 +66,12 @@ def refusal(status: int, message: str) -> web.Response:
 
 
 def plain_answer(status: int, code: str, message: str) -> web.Response:
-    """An error that has no class: what the HTTP parser refuses, and what must not happen (500)."""
+    """An error that has no class."""
     return _response(status, code, message, {}, {})
 
 
-def _headers(error: RegistryError, repository: str) -> dict[str, str]:
+def headers_of(error: RegistryError, repository: str = "") -> dict[str, str]:
+    """The headers that go with `error` in any protocol; `repository` is that of the session of an OffsetMismatch."""
     match error:
         case OffsetMismatch():
             return locations.of_upload(repository, error.upload_id, error.offset_bytes, empty_range="0--1")
@@ -78,6 +81,8 @@ def _headers(error: RegistryError, repository: str) -> dict[str, str]:
             return {"Retry-After": str(error.retry_after_s)}
         case Unsupported(detail={"allowed": [*methods]}):
             return {"Allow": ", ".join(map(str, methods))}
+        case Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
         case Unavailable():
             return {"Retry-After": "5"}
     return {}

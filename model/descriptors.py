@@ -4,12 +4,12 @@ Accepted are OCI images and indexes, and Docker's schema 2 and list. The bytes t
 fields, types and annotations all pass.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from model.digests import Digest
+from model.documents import json_object
 from model.errors import DigestInvalid, ManifestInvalid
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -72,21 +72,14 @@ def parse_manifest(content: bytes, content_type: str | None) -> Manifest:
 
 def _load(content: bytes) -> dict[str, object]:
     try:
-        # Decoding here keeps json from guessing UTF-16; the hook keeps out NaN and Infinity, which are not JSON.
-        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise ManifestInvalid("the manifest is not UTF-8 JSON") from error
-    if not isinstance(document, dict):
-        raise ManifestInvalid("the manifest is not a JSON object")
+        document = json_object(content)
+    except ValueError as error:
+        raise ManifestInvalid(f"the manifest {error}") from error
     if _too_deep(document):
         raise ManifestInvalid(f"the manifest is nested more than {MAX_DEPTH} levels deep")
     if document.get("schemaVersion") != 2 or isinstance(document["schemaVersion"], bool):
         raise ManifestInvalid("schemaVersion is not 2; manifests of schema 1 are not served")
     return document
-
-
-def _refuse_constant(name: str) -> object:
-    raise ValueError(name)
 
 
 def _too_deep(value: dict[str, object]) -> bool:

@@ -22,6 +22,7 @@
     ├── Unauthorized / Denied / Unsupported
     ├── TooMany                    a limit of ours; trying again later may work
     ├── Conflict                   the thing exists, but not in a state that allows this
+    ├── Gone                       the thing was there, and its end is known: asking again will not help
     └── Unavailable                trying again later may work
         ├── StorageFull
         ├── StorageFailed
@@ -200,6 +201,12 @@ class Conflict(RegistryError):
     """The thing exists, but not in a state that allows this."""
 
     code = "BLOB_UPLOAD_INVALID"
+
+
+class Gone(RegistryError):
+    """The thing was there, and its end is known: asking again will not help."""
+
+    code = "BLOB_UPLOAD_UNKNOWN"
 
 
 class Unavailable(RegistryError):

@@ -1,4 +1,4 @@
-"""What the filesystem is asked beside reading and writing: early write-back, reserving room, whether there is room.
+"""What the filesystem is asked beside reading and writing: early write-back, taking room, copying inside the kernel.
 
 They only make things faster or let a full disk show early; where a filesystem does not know them, nothing is lost.
 ctypes releases the GIL during the call.
@@ -8,7 +8,11 @@ import ctypes
 import errno
 import os
 import re
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
+
+from model.units import MIB
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE: Final = 2
@@ -16,6 +20,11 @@ _FALLOC_FL_KEEP_SIZE: Final = 1
 _UNSUPPORTED: Final = frozenset(
     {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.ESPIPE}
 )
+
+_CANNOT_COPY: Final = _UNSUPPORTED | {errno.EXDEV}
+COPY_BYTES: Final = 256 * MIB
+"""One call copies at most so much, so that a thread can be stopped between two."""
+PIECE_BYTES: Final = MIB
 
 _RWF_DONTCACHE: Final = 0x80
 _UNCACHED_SINCE: Final = (6, 16)
@@ -58,6 +67,15 @@ def start_write_back(fd: int, offset: int, length_bytes: int) -> None:
         )
 
 
+def let_go(fd: int, offset: int, length_bytes: int) -> None:
+    """Let pages of this range leave the page cache that are on the disk already; nobody will read them for now.
+
+    What is not there yet stays. A failure is ignored on purpose: it is a wish.
+    """
+    with suppress(OSError):
+        os.posix_fadvise(fd, offset, length_bytes, os.POSIX_FADV_DONTNEED)
+
+
 def reserve(fd: int, offset: int, length_bytes: int) -> None:
     """Reserve room for bytes that are announced, without changing the file's size.
 
@@ -73,6 +91,75 @@ def reserve(fd: int, offset: int, length_bytes: int) -> None:
     code = ctypes.get_errno()
     if failed and code not in _UNSUPPORTED:
         raise OSError(code, os.strerror(code))
+
+
+def allocate(fd: int, length_bytes: int) -> None:
+    """Make the file so long, with room for all of it; where room cannot be taken ahead, only so long.
+
+    Raises:
+        OSError: ENOSPC or EDQUOT: the disk has no room for it.
+    """
+    call = getattr(_LIBC, "fallocate", None)
+    if call is not None and length_bytes > 0:
+        while call(ctypes.c_int(fd), ctypes.c_int(0), ctypes.c_int64(0), ctypes.c_int64(length_bytes)):
+            code = ctypes.get_errno()
+            if code in _UNSUPPORTED:
+                break
+            if code != errno.EINTR:
+                raise OSError(code, os.strerror(code))
+        else:
+            return
+    os.ftruncate(fd, length_bytes)
+
+
+def copy_range(source: int, target: int, length_bytes: int, offset: int) -> None:
+    """Copy the first `length_bytes` of one file to `offset` in another, inside the kernel where that can be done.
+
+    A file system that can share blocks does so. Where it cannot copy at all, the bytes go through us.
+
+    Raises:
+        OSError: EIO when the source ends before.
+    """
+    done, inside = 0, True
+    while done < length_bytes:
+        left = length_bytes - done
+        if inside:
+            try:
+                copied = os.copy_file_range(source, target, min(left, COPY_BYTES), done, offset + done)
+            except OSError as error:
+                if error.errno not in _CANNOT_COPY:
+                    raise
+                inside = False
+                continue
+        else:
+            piece = os.pread(source, min(left, PIECE_BYTES), done)
+            copied = os.pwrite(target, piece, offset + done) if piece else 0
+        if copied == 0:
+            raise OSError(errno.EIO, "the file is shorter than what was written to it")
+        done += copied
+
+
+def write_all(fd: int, data: memoryview, offset: int) -> None:
+    """Pwrite until everything is written: the kernel may take less than it is given when the disk fills up."""
+    while data:
+        written = os.pwrite(fd, data, offset)
+        offset += written
+        data = data[written:]
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in `folder` to the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def free_bytes(folder: Path) -> int:
+    """How much the file system of `folder` has left for us."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
 
 
 def require_room(fd: int, length_bytes: int) -> None:

@@ -2,9 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from model.digests import Digest
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 ALWAYS: Final = "sha256"
 
@@ -25,6 +28,13 @@ class RunningDigests:
         twin = RunningDigests()
         twin._running = {name: running.copy() for name, running in self._running.items()}
         return twin
+
+    @classmethod
+    def going_on_from(cls, sha256: "_Hash") -> "RunningDigests":
+        """The continuation of a digest that ran elsewhere; of sha256 only."""
+        digests = cls()
+        digests._running = {ALWAYS: sha256.copy()}
+        return digests
 
     @property
     def algorithms(self) -> frozenset[str]:

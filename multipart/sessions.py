@@ -7,21 +7,23 @@ what arrived stays, so that the client - or the next one, or the same one after 
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from model.clock import Clock
 from model.digests import Digest
-from model.errors import BlobUnknown, DigestMismatch, RegistryError, Stopping, TooMany, UploadUnknown
+from model.errors import BlobUnknown, DigestMismatch, RegistryError, Stopping, UploadUnknown
+from multipart import upkeep
 from multipart.bodies import Body
 from multipart.expiry import is_expired
 from multipart.interrupted import TakenOver, require_whole
 from multipart.ledger import Ledger
+from multipart.limits import Accounts, UploadLimits
 from multipart.locks import Turns
+from multipart.parted import PartedSessions
 from multipart.place import Place
 from multipart.session import Session
 from multipart.spool import SpoolFile
@@ -33,20 +35,13 @@ from store.uploads import UploadRow
 UNUSED_S: Final = 600.0
 """A session that got no byte for so long has probably been given up."""
 
+__all__ = ["Sessions", "UploadLimits"]
+
 log = logging.getLogger("holdfast.uploads")
 
 
-@dataclass(frozen=True, slots=True)
-class UploadLimits:
-    """How many sessions may be open, and for how long (seconds) one may lie idle."""
-
-    in_all: int = 10_000
-    per_repository: int = 1_000
-    expiry_s: float = 24 * 3600
-
-
 class Sessions:
-    """All open upload sessions."""
+    """All open upload sessions: those in sequence here, those in parts below `parted`; neither knows the other's."""
 
     def __init__(
         self,
@@ -64,12 +59,22 @@ class Sessions:
         self._workers, self._clock, self._limits = workers, clock, limits
         self._durable, self._uncached = durable, uncached
         self._sessions: dict[str, Session] = {}
-        self._per_repository: dict[str, int] = {}
+        self._accounts = Accounts(limits)
+        self.parted = PartedSessions(
+            ledger=ledger,
+            blobs=blobs,
+            spool_folder=spool_folder,
+            workers=workers,
+            clock=clock,
+            accounts=self._accounts,
+            uncached=uncached,
+            durable=durable,
+        )
         self._turns = Turns()
         self._stop_asked = asyncio.Event()
 
     def all(self) -> list[Session]:
-        """The open sessions, oldest first."""
+        """The open sessions in sequence, oldest first."""
         return sorted(self._sessions.values(), key=lambda session: session.row.created_at_s)
 
     async def open(self, repository: str, *, algorithm: str = "sha256", owner: str = "") -> Session:
@@ -173,7 +178,7 @@ class Sessions:
                         continue
                 ended += 1
                 log.info("upload %s in %s expired, idle for too long", session.id, session.row.repository)
-        return ended
+        return ended + await self.parted.expire()
 
     async def flush(self) -> None:
         """Bring what open sessions hold to the disk, and their last use to the ledger; for the background.
@@ -181,45 +186,36 @@ class Sessions:
         After this a power cut costs a client at most what came later. A disk that fails is logged and tried again: the
         bytes are still in memory, and the commit of the blob reports its own failure.
         """
-        for session in self.all():
-            if self._durable and session.spool.dirty:
-                try:
-                    await session.call(session.spool.sync)
-                except RegistryError as error:
-                    log.warning("upload %s: %s", session.id, error)
-        touched = {s.id: s.touched_at_s for s in self.all() if s.touched_at_s != s.ledger_touched_at_s}
-        if touched:
-            try:
-                await self._ledger.touch(touched)
-            except RegistryError as error:
-                log.warning("the last use of %d uploads is not recorded yet: %s", len(touched), error)
-                return
-            for upload_id in touched.keys() & self._sessions.keys():
-                self._sessions[upload_id].ledger_touched_at_s = touched[upload_id]
+        if self._durable:
+            await upkeep.sync(self.all())
+        await upkeep.record_use(self._ledger, [*self.all(), *self.parted.all()])
+        await self.parted.forget_ended()
 
     async def settle(self) -> None:
         """At start: take up the sessions of the ledger, and remove files that belong to none of them."""
-        for row in await self._ledger.rows():
-            self._adopt(row, recovered=False)
-        removed = await asyncio.get_running_loop().run_in_executor(
-            self._workers, _remove_strays, self._folder, frozenset(self._sessions)
-        )
-        if self._sessions or removed:
-            log.info("uploads: %d open, %d stray files removed", len(self._sessions), removed)
+        rows = await self._ledger.rows()
+        for row in rows:
+            if row.kind == "sequence":
+                self._adopt(row, recovered=False)
+        sizes = await upkeep.spooled(self._workers, self._folder)
+        keep = {f"{upload_id}{suffix}" for upload_id in self._sessions for suffix in (".data", ".marks")}
+        keep |= await self.parted.settle([row for row in rows if row.kind == "parts"], sizes)
+        removed = await upkeep.remove_strays(self._workers, self._folder, sizes.keys() - keep)
+        open_ = len(self._sessions) + len(self.parted.all())
+        if open_ or removed:
+            log.info("uploads: %d open, %d stray files removed", open_, removed)
         await self.expire()
 
     async def recover_all(self) -> None:
-        """Prove the prefixes of all sessions, one after the other, so that returning clients need not wait."""
-        for session in self.all():
-            try:
-                await session.recover()
-            except RegistryError as error:
-                log.warning("upload %s cannot be read again: %s", session.id, error)
+        """Prove what all sessions hold, one after the other, so that returning clients need not wait."""
+        await upkeep.recover(self.all())
+        await self.parted.verify_all()
 
     def stop(self) -> None:
         """Ask all running requests to leave; what they received stays resumable. New ones are refused."""
         self._stop_asked.set()
         self._turns.ask_all()
+        self.parted.stop()
 
     @asynccontextmanager
     async def _turn(self, session: Session, body: Body | None) -> AsyncIterator[None]:
@@ -294,7 +290,7 @@ class Sessions:
         Clients that give up never say so: they begin anew. Without this, their remains would lock the others out until
         they expire.
         """
-        if self._per_repository.get(repository, 0) < self._limits.per_repository:
+        if self._accounts.in_repository(repository) < self._limits.per_repository:
             return
         now = self._clock.now_s()
         for session in self.all():
@@ -328,28 +324,17 @@ class Sessions:
         spool = SpoolFile(self._folder, row.id, (row.algorithm,), uncached=self._uncached)
         session = Session(row, spool, self._workers, self._blobs.copy_out, recovered=recovered)
         self._sessions[row.id] = session
-        self._per_repository[row.repository] = self._per_repository.get(row.repository, 0) + 1
+        self._accounts.enter(row)
         return session
 
     def _forget(self, session: Session) -> None:
-        if self._sessions.pop(session.id, None) is None:
-            return
-        left = self._per_repository.pop(session.row.repository) - 1
-        if left:
-            self._per_repository[session.row.repository] = left
+        if self._sessions.pop(session.id, None) is not None:
+            self._accounts.leave(session.row)
 
     def _check_limits(self, repository: str) -> None:
         if self._stop_asked.is_set():
             raise _stopping()
-        if len(self._sessions) >= self._limits.in_all:
-            raise TooMany(
-                "too many uploads are open; end or finish some (setting max_uploads)", limit=self._limits.in_all
-            )
-        if self._per_repository.get(repository, 0) >= self._limits.per_repository:
-            raise TooMany(
-                "too many uploads are open in this repository; end or finish some (setting max_uploads_per_repository)",
-                limit=self._limits.per_repository,
-            )
+        self._accounts.check(repository)
 
     def _idle(self, session: Session, now_s: float) -> bool:
         return not self._turns.held(session.id) and is_expired(
@@ -373,13 +358,3 @@ def _stopping() -> Stopping:
 
 def _nothing() -> None:
     """A holder that receives nothing has nothing to stop: it will be through in a moment."""
-
-
-def _remove_strays(folder: Path, known: Iterable[str]) -> int:
-    """Remove the spool files of no known session; returns how many. Only files of our own naming are touched."""
-    keep, removed = set(known), 0
-    for path in folder.iterdir():
-        if path.suffix in (".data", ".marks") and path.stem not in keep:
-            path.unlink(missing_ok=True)
-            removed += 1
-    return removed

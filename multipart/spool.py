@@ -15,6 +15,7 @@ from model.digests import Digest
 from model.errors import RegistryError, StorageFailed, StorageFull, TooLarge
 from model.units import MIB
 from multipart import filesystem, marks
+from multipart.filesystem import write_all as _write_all
 from multipart.hashing import ALWAYS, RunningDigests
 
 WRITE_BACK_BYTES: Final = 8 * MIB
@@ -156,7 +157,7 @@ class SpoolFile:
         try:
             if not self._named:
                 self._named = True  # before it is: a file that is made meanwhile says no again
-                _sync_folder(self.path.parent)
+                filesystem.sync_folder(self.path.parent)
             for path in (self.path, self.marks_path):
                 fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
@@ -327,22 +328,6 @@ class SpoolFile:
                 if not _feed(digests, file.fileno(), 0, offset_bytes):
                     raise OSError(errno.EIO, "the spool file is shorter than what was written to it")
         return digests
-
-
-def _write_all(fd: int, data: memoryview, offset: int) -> None:
-    """Pwrite until everything is written: the kernel may take less than it is given when the disk fills up."""
-    while data:
-        written = os.pwrite(fd, data, offset)
-        offset += written
-        data = data[written:]
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _feed(digests: RunningDigests, fd: int, start: int, stop: int) -> bool:

@@ -7,10 +7,14 @@ be tested without any of them.
       |                                   |
       |                                   +--FAILED--> OPEN      the disk was full: nothing is lost, try again
       |                                   +--REFUSED--> GONE     the digest does not match
-      +--CANCEL--> GONE
-      +--EXPIRE--> GONE
+      +--CANCEL--> GONE                   |
+      +--EXPIRE--> GONE                   +--ASSEMBLE--> ASSEMBLED --PUBLISH--> PUBLISHING --STORED--> DONE
+                                                           |                        |
+                                                           +--CANCEL--> GONE        +--FAILED--> ASSEMBLED
+                                                           +--EXPIRE--> GONE        +--REFUSED--> GONE
 
-Receiving in sequence and receiving numbered parts are the same event: what differs is only where the bytes go.
+Receiving in sequence and receiving numbered parts are the same event: what differs is only where the bytes go. Only
+sessions in parts are ever ASSEMBLED: whole, but unseen under a temporary name until somebody says the digest (H110).
 """
 
 from enum import Enum
@@ -24,6 +28,8 @@ class State(Enum):
 
     OPEN = "open"
     SEALING = "sealing"
+    ASSEMBLED = "assembled"
+    PUBLISHING = "publishing"
     DONE = "done"
     GONE = "gone"
 
@@ -33,6 +39,8 @@ class Event(Enum):
 
     RECEIVE = "receive"
     FINISH = "finish"
+    ASSEMBLE = "assemble"
+    PUBLISH = "publish"
     STORED = "stored"
     FAILED = "failed"
     REFUSED = "refused"
@@ -48,8 +56,19 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
         Event.EXPIRE: State.GONE,
     },
     State.SEALING: {
+        Event.ASSEMBLE: State.ASSEMBLED,
         Event.STORED: State.DONE,
         Event.FAILED: State.OPEN,
+        Event.REFUSED: State.GONE,
+    },
+    State.ASSEMBLED: {
+        Event.PUBLISH: State.PUBLISHING,
+        Event.CANCEL: State.GONE,
+        Event.EXPIRE: State.GONE,
+    },
+    State.PUBLISHING: {
+        Event.STORED: State.DONE,
+        Event.FAILED: State.ASSEMBLED,
         Event.REFUSED: State.GONE,
     },
     State.DONE: {},

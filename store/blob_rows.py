@@ -2,9 +2,10 @@
 
 from model.digests import Digest
 from model.errors import BlobUnknown
-from store import uploads
+from store import upload_parts, uploads
 from store.membership import add_blob, blob_key, end_if_empty, repository_id
 from store.transactions import Transaction, frees
+from store.upload_parts import EndedRow
 
 
 def has_blobs(tx: Transaction) -> bool:
@@ -23,7 +24,12 @@ def size_in(tx: Transaction, repository: str, digest: Digest) -> int | None:
 
 
 def record(
-    tx: Transaction, repository: str, digest: Digest, size_bytes: int, upload_id: str | None, now_s: float
+    tx: Transaction,
+    repository: str,
+    digest: Digest,
+    size_bytes: int,
+    upload: str | EndedRow | None,
+    now_s: float,
 ) -> None:
     """The bytes are stored: show them in the repository, and end the upload that brought them."""
     tx.execute(
@@ -32,8 +38,10 @@ def record(
         (str(digest), size_bytes, now_s),
     )
     add_blob(tx, repository, str(digest), now_s)
-    if upload_id is not None:
-        uploads.remove(tx, upload_id)
+    if isinstance(upload, EndedRow):
+        upload_parts.end(tx, upload)
+    elif upload is not None:
+        uploads.remove(tx, upload)
 
 
 def mount(tx: Transaction, repository: str, digest: Digest, source: str, now_s: float) -> bool:

@@ -28,6 +28,7 @@ from store import blob_rows as rows
 from store.catalog import Catalog
 from store.hot import Hot, Kind, Shelf
 from store.layout import blob_key
+from store.upload_parts import EndedRow
 from store.values import LocalBlob, SmallBlob, StreamedBlob
 
 THREADS: Final = 4
@@ -124,12 +125,13 @@ class Blobs:
         return blob
 
     async def commit(
-        self, repository: str, digest: Digest, source: Path, size_bytes: int, upload_id: str | None = None
+        self, repository: str, digest: Digest, source: Path, size_bytes: int, upload: str | EndedRow | None = None
     ) -> None:
         """Store the file `source`, whose bytes were proven to be those of `digest`, and show it in the repository.
 
-        Durable on return; then `source` is gone, and so is the upload row `upload_id`. When many commit the same
-        content at once, one of them stores it and all succeed. A cancelled commit is carried through all the same.
+        Durable on return; then `source` is gone, and so is the row of the `upload`, an id or how it ended. When many
+        commit the same content at once, one of them stores it and all succeed. A cancelled commit is carried through
+        all the same.
 
         When storing fails, `source` and the row are untouched. When the catalog fails after the bytes were stored,
         nothing is visible and the row is there, but `source` may be gone: committing it again succeeds without it.
@@ -137,7 +139,7 @@ class Blobs:
         Raises:
             StorageFull, StorageFailed: nothing became visible.
         """
-        task = asyncio.create_task(self._commit(repository, digest, source, size_bytes, upload_id))
+        task = asyncio.create_task(self._commit(repository, digest, source, size_bytes, upload))
         self._committing.add(task)
         task.add_done_callback(self._committed)
         await asyncio.shield(task)
@@ -195,14 +197,14 @@ class Blobs:
         return True
 
     async def _commit(
-        self, repository: str, digest: Digest, source: Path, size_bytes: int, upload_id: str | None
+        self, repository: str, digest: Digest, source: Path, size_bytes: int, upload: str | EndedRow | None
     ) -> None:
         async with self._turn(digest):
             stored = await self._is_stored(digest, source, size_bytes)
             if not stored:
                 await self._backend.put(blob_key(digest), source)
                 self._note_fresh(digest)
-            await self._catalog.run(rows.record, repository, digest, size_bytes, upload_id, self._clock.now_s())
+            await self._catalog.run(rows.record, repository, digest, size_bytes, upload, self._clock.now_s())
         if stored:
             await in_thread(self._pool, partial(source.unlink, missing_ok=True))
 

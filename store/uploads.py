@@ -1,11 +1,11 @@
 """The durable ledger of upload sessions: its rows and the operations on them, run by `Catalog.run` and `Catalog.read`.
 
 What a session means is decided in `multipart/`; here it is a row. A blob's commit removes the row in the same
-transaction that makes the blob visible (`store/blobs.py`).
+transaction that makes the blob visible (`store/blobs.py`). Parts and ended sessions are in `store/upload_parts.py`.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from store.transactions import Transaction, frees
 
@@ -24,32 +24,33 @@ class UploadRow:
     declared_size_bytes: int | None = None
     part_size_bytes: int | None = None
     state: str = "open"
+    kind: str = "sequence"
+    """Or `parts`."""
+    target: str = ""
+    """Of a session in parts: the digest or temporary name that was said at its start."""
+    assembled_digest: str | None = None
+    """Of one that is complete under a temporary name: the digest of the whole, and its size."""
+    assembled_bytes: int | None = None
 
 
-_COLUMNS = "id, repository, algorithm, created_at_s, touched_at_s, owner, declared_size_bytes, part_size_bytes, state"
+_COLUMNS = (
+    "id, repository, algorithm, created_at_s, touched_at_s, owner, declared_size_bytes, part_size_bytes, state,"
+    " kind, target, assembled_digest, assembled_bytes"
+)
 
 
 def insert(tx: Transaction, row: UploadRow) -> None:
     """Record a new session."""
     tx.execute(
-        f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant of ours
-        (
-            row.id,
-            row.repository,
-            row.algorithm,
-            row.created_at_s,
-            row.touched_at_s,
-            row.owner,
-            row.declared_size_bytes,
-            row.part_size_bytes,
-            row.state,
-        ),
+        f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - ours
+        astuple(row),
     )
 
 
 @frees
 def remove(tx: Transaction, upload_id: str) -> bool:
-    """Forget a session; False when there was none."""
+    """Forget a session and its parts; False when there was none."""
+    tx.execute("DELETE FROM upload_part WHERE upload_id = ?", (upload_id,))
     return tx.execute("DELETE FROM upload WHERE id = ?", (upload_id,)) > 0
 
 

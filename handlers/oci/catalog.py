@@ -2,9 +2,10 @@
 
 from aiohttp import web
 
-from auth.policy import Action, Decision
+from auth.policy import Action
 from handlers import answers, params
 from handlers.call import Call
+from model import names
 
 
 async def ping(call: Call) -> web.StreamResponse:
@@ -13,13 +14,15 @@ async def ping(call: Call) -> web.StreamResponse:
 
 
 async def page(call: Call) -> web.StreamResponse:
-    """GET: the repositories the caller may read; a page may be shorter than `n` where some are hidden."""
+    """GET: the repositories the caller may read; a page may be shorter than `n` where some are hidden.
+
+    What belongs to nobody's name is in no list, not in its owner's either: it could not be asked for.
+    """
     limit, last = params.page_size(call), call.first("last")
     found = await call.services.repositories.page(limit, last)
-    link = (
-        answers.next_link("/v2/_catalog", [("n", limit), ("last", found.names[-1])])
-        if found.more and found.names
-        else {}
-    )
-    seen = [name for name in found.names if call.services.policy(call.principal, Action.PULL, name) is Decision.ALLOW]
+    seen = [name for name in found.names if not names.is_hidden(name) and call.may(Action.PULL, name)]
+    link = {}
+    if found.more and found.names:
+        at = found.names[-1] if not names.is_hidden(found.names[-1]) else names.BEHIND_HIDDEN
+        link = answers.next_link("/v2/_catalog", [("n", limit), ("last", at)])
     return answers.listing({"repositories": seen}, link)

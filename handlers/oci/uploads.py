@@ -5,10 +5,11 @@ The rules are those of oci.md 2.3; what they mean for the session is decided in 
 
 from aiohttp import web
 
-from auth.policy import Action, Decision
+from auth.policy import Action
 from handlers import answers, locations, params
 from handlers.body import body_of
 from handlers.call import Call
+from handlers.readable import readable
 from model import names
 from model.digests import Digest, known_algorithm
 
@@ -65,10 +66,7 @@ async def _mount(call: Call, digest: Digest) -> bool:
     tell a stranger what is stored here (end-11).
     """
     source = call.first("from")
-    holders = [names.repository(source)] if source is not None else await call.services.blobs.holders(digest)
-    for holder in holders:
-        if call.services.policy(
-            call.principal, Action.PULL, holder
-        ) is Decision.ALLOW and await call.services.blobs.mount(call.repository, digest, holder):
-            return True
-    return False
+    holder = names.repository(source) if source is not None else await readable(call, digest)
+    if holder is None or not call.may(Action.PULL, holder):
+        return False
+    return await call.services.blobs.mount(call.repository, digest, holder)

@@ -155,6 +155,7 @@ async def test_a_client_that_does_not_wait_for_100_continue_gets_none(stage: Sta
 @story
 async def test_a_body_that_is_not_wanted_is_never_asked_for(stage: Stage) -> None:
     """M01: what is refused is refused before its bytes move."""
+
     async def refusing(request: web.BaseRequest) -> web.StreamResponse:
         return web.json_response({}, status=401)
 

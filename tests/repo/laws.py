@@ -19,7 +19,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
         {"admin", "auth", "backends", "certs", "cli", "clients", "config", "handlers", "loops", "machine"}
         | {"multipart", "rooms", "sigv4", "store", "sweep"}
     ),
-    "cli": frozenset({"admin", "backends", "clients", "config", "multipart", "rooms", "store", "sweep"}),
+    "cli": frozenset({"admin", "backends", "config", "multipart", "rooms", "store", "sweep"}),
     "admin": frozenset({"backends", "cli", "config", "machine", "multipart", "rooms", "store", "sweep"}),
     "loops": frozenset({"config"}),
     "machine": frozenset(),
@@ -31,7 +31,7 @@ MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "store": frozenset({"backends.base"}),
     "backends": frozenset({"sigv4"}),
     "certs": frozenset(),
-    "clients": frozenset(),
+    "clients": frozenset({"certs", "cli"}),
     "config": frozenset(),
     "sigv4": frozenset(),
     "model": frozenset(),

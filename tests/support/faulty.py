@@ -1,5 +1,6 @@
 """Servers that break on order, small disks, and what every crash must leave in order."""
 
+import errno
 import hashlib
 import json
 import os
@@ -136,9 +137,13 @@ def filled(folder: Path, leave_bytes: int = 0) -> Iterator[None]:
     """For the length of the block the disk of `folder` has room for `leave_bytes` only."""
     ballast = folder / "ballast"
     with ballast.open("wb") as file:
-        take = room_bytes(folder) - leave_bytes
-        if take > 0:
-            os.posix_fallocate(file.fileno(), 0, take)
+        while (take := room_bytes(folder) - leave_bytes) > 0:
+            try:
+                os.posix_fallocate(file.fileno(), 0, take)
+                break
+            except OSError as error:  # the server took some of it between the two calls
+                if error.errno != errno.ENOSPC:
+                    raise
     try:
         yield
     finally:

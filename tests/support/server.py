@@ -87,6 +87,13 @@ class Server:
         """The process id of the running server."""
         return self._running().pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether the server was started and has not ended, by us or on its own."""
+        if self._process is not None and self._process.poll() is not None:
+            self._process = None
+        return self._process is not None
+
     def log(self) -> str:
         """Everything the server has said so far, over all its starts."""
         return self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""

@@ -7,7 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.kinds import Address, Kind, address, choice, count, duration, folder, folder_or_none, size, switch
+from config.kinds import (
+    Address,
+    Kind,
+    address,
+    choice,
+    count,
+    duration,
+    folder,
+    folder_or_none,
+    networks,
+    public_url,
+    size,
+    switch,
+    token,
+)
 
 DAY_S = 86400
 
@@ -131,6 +145,78 @@ def test_what_is_no_folder_is_refused(raw: object) -> None:
         folder().parse(raw)
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", ""),
+        ("https://registry.example.org", "https://registry.example.org"),
+        (" HTTPS://Registry.Example.Org:443/ ", "https://registry.example.org"),
+        ("http://h:80", "http://h"),
+        ("http://h:443", "http://h:443"),
+        ("http://[fd00::1]:5000", "http://[fd00::1]:5000"),
+        ("https://my_registry:5000", "https://my_registry:5000"),
+    ],
+)
+def test_a_public_url_is_kept_as_clients_will_say_it(text: str, value: str) -> None:
+    """M11: the host in a signature is the one that clients send."""
+    assert public_url().parse(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "registry.example.org",
+        "ftp://h",
+        "https://",
+        "https://h/path",
+        "https://h?q",
+        "https://h#f",
+        "https://user@h",
+        "https://user:secret@h",
+        "https://h:65536",
+        "https://h:port",
+        "https://h:",
+        "https://fd00::1",
+        "https://a..b",
+        "https://h h",
+        "https://ĥ",
+    ],
+)
+def test_a_public_url_with_more_than_a_host_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="expected scheme://HOST"):
+        public_url().parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("127.0.0.1", "127.0.0.1"),
+        ("10.0.0.0/8,fd00::/8", "10.0.0.0/8, fd00::/8"),
+        (" ::1  192.168.0.0/16 , 10.1.2.3/32", "::1, 192.168.0.0/16, 10.1.2.3"),
+    ],
+)
+def test_networks_are_listed_with_commas_or_blanks(text: str, shown: str) -> None:
+    assert networks().show(networks().parse(text)) == shown
+
+
+@pytest.mark.parametrize("raw", ["proxy.lab", "10.0.0.1/8", "10.0.0.0/33", "::1::", "10.0.0", 5, True, "1.2.3.4:80"])
+def test_what_is_no_network_is_refused_with_an_example(raw: object) -> None:
+    with pytest.raises(ValueError, match="expected IP addresses or networks"):
+        networks().parse(raw)
+
+
+def test_a_token_is_long_enough_to_be_one_and_is_never_shown() -> None:
+    kind = token()
+    assert kind.secret
+    assert kind.parse("") == ""
+    assert kind.show(kind.parse(" 0123456789abcdef ")) == "set"
+    assert kind.show("") == "empty"
+    for text in ("short", "0123456789 abcdef", "0123456789abcdé!", "x" * 513, "0123456789abcdef\x00"):
+        with pytest.raises(ValueError, match="at least 16 printable"):
+            kind.parse(text)
+
+
 @given(st.integers(0, 1 << 40))
 def test_a_size_that_is_shown_can_be_read_again(value: int) -> None:
     assert size(0, 1 << 40).parse(size(0, 1 << 40).show(value)) == value
@@ -145,6 +231,7 @@ def test_a_time_that_is_shown_can_be_read_again(value_ms: int) -> None:
 @given(st.text(max_size=20))
 def test_whatever_is_written_is_a_value_or_a_value_error(text: str) -> None:
     kinds: list[Kind[Any]] = [address(), folder(), folder_or_none(), count(0, 9), size(0, 9), duration(0, 9), switch()]
+    kinds += [public_url(), networks()]
     for kind in kinds:
         try:
             value = kind.parse(text)

@@ -37,6 +37,18 @@ OTHER = {
     "max_connections": "7",
     "max_connections_per_address": "7",
     "buffer_count": "7",
+    "public_url": "https://registry.lab:5443",
+    "trusted_proxies": "127.0.0.1, 10.0.0.0/8",
+    "hold_token": "correct-horse-battery",
+    "multipart": "off",
+    "disable_presigned_urls": "on",
+    "signed_url_minutes": "7",
+    "download_url_hours": "7",
+    "min_part_bytes": "1MiB",
+    "max_upload_bytes": "1TiB",
+    "max_uploads_per_caller": "7",
+    "max_spooled_bytes": "1TiB",
+    "max_spooled_bytes_per_caller": "1GiB",
 }
 
 
@@ -54,6 +66,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_nothing_needs_to_be_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """G20, H046, H050: a directory, one command, no configuration."""
     monkeypatch.chdir(tmp_path)
     config = decided()
     assert (config.listen_host, config.listen_port) == ("127.0.0.1", 5000)
@@ -96,6 +109,7 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(row: Setting, f
 
 
 def test_familiar_names_are_read_bare_and_the_prefix_wins_over_them() -> None:
+    """H120, H122: names that other software has made familiar."""
     bare = {"LISTEN": "h:1", "DATA_DIR": "/a", "STORAGE_DRIVER": "memory", "STORAGE_ROOT_DIR": "/b"}
     bare |= {"UPLOAD_EXPIRY": "1h", "DURABILITY": "none"}
     config = decided({}, bare)

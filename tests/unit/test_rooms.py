@@ -40,7 +40,7 @@ async def test_with_content_in_memory_names_go_as_it_does(tmp_path: Path) -> Non
             assert (await rooms.services.manifests.get("a", "v1")).digest == digest
             copy = await perform(Desk(rooms, None), "catalog.backup", {})
             assert Path(copy["path"]).is_file()
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["docker", "lock", "spool"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["docker", "lock", "signing-keys.json", "spool"]
 
 
 async def test_what_a_killed_server_left_of_content_in_memory_is_gone_at_the_next_start(tmp_path: Path) -> None:

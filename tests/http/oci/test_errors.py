@@ -99,7 +99,7 @@ def policy(decision: Decision) -> Callable[[Principal, Action, str], Decision]:
 async def guarded(serve: Serve, monkeypatch: pytest.MonkeyPatch, decision: Decision) -> Serving:
     """A registry with the blob `{}` and a manifest in a repository that is guarded from now on."""
     deciding = [policy(Decision.ALLOW)]
-    monkeypatch.setattr("rooms.open_to_all", lambda *asked: deciding[-1](*asked))
+    monkeypatch.setattr("rooms.policy_of", lambda **_: lambda *asked: deciding[-1](*asked))
     oci = await serve()
     await oci.push(SECRET, b"{}")
     await oci.put_manifest(SECRET, "1", CONTENT, IMAGE)

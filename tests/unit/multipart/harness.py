@@ -73,8 +73,10 @@ class PlayedBody:
 class House:
     """Everything below the handlers, as one process has it."""
 
-    def __init__(self, data: Path, clock: HandClock, limits: UploadLimits) -> None:
-        self.clock = clock
+    def __init__(
+        self, data: Path, clock: HandClock, limits: UploadLimits, *, durable: bool = True, uncached: bool = False
+    ) -> None:
+        self.clock, self.durable, self.uncached = clock, durable, uncached
         self.folder = DataFolder(data, data)
         self.hot = Hot(1 << 20)
         self.catalog = Catalog(data, clock, drop=self.hot.drop)
@@ -94,9 +96,12 @@ class House:
             workers=self.workers,
             clock=self.clock,
             limits=self.limits,
+            durable=self.durable,
+            uncached=self.uncached,
         )
 
     async def stop(self) -> None:
+        self.sessions.stop()
         await self.blobs.close()
         self.catalog.close()
         self.workers.shutdown()
@@ -116,9 +121,12 @@ class House:
 
 
 @asynccontextmanager
-async def house(data: Path, clock: HandClock | None = None, **limits: float) -> AsyncIterator[House]:
+async def house(
+    data: Path, clock: HandClock | None = None, *, durable: bool = True, uncached: bool = False, **limits: float
+) -> AsyncIterator[House]:
     """One process's life on `data`: settled at its start as a real one is."""
-    built = House(data, clock or HandClock(), UploadLimits(**limits))  # type: ignore[arg-type]  # counts and seconds mixed
+    allowed = UploadLimits(**limits)  # type: ignore[arg-type]  # counts and seconds mixed
+    built = House(data, clock or HandClock(), allowed, durable=durable, uncached=uncached)
     built.start()
     try:
         await built.sessions.settle()

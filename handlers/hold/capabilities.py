@@ -1,0 +1,25 @@
+"""GET /capabilities: what a client may choose its way by (H033, H034)."""
+
+from aiohttp import web
+
+from handlers import answers
+from handlers.call import Call
+from handlers.hold.modes import MODE
+from model.version import VERSION
+from multipart.parts import MAX_PARTS, suggested_part_size
+
+
+async def capabilities(call: Call) -> web.StreamResponse:
+    """Which modes there are, where bytes are kept, and what parts may be like."""
+    settings = call.services.hold
+    return answers.document(
+        {
+            "multipart": MODE if settings.multipart else "none",
+            "storage": settings.storage,
+            "min_part_size": settings.min_part_bytes,
+            "suggested_part_size": suggested_part_size(0),
+            "max_parts": MAX_PARTS,
+            "signed_urls": settings.presigned,
+            "version": VERSION,
+        }
+    )

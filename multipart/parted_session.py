@@ -1,0 +1,293 @@
+"""One session in parts, in memory: which parts are stored, which arrive, how far the digest of the whole has come."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from model.digests import Digest
+from model.errors import StorageFailed
+from multipart.bodies import Body
+from multipart.follower import SLICE_BYTES, Follower, Stretch, read_into
+from multipart.hashing import ALWAYS
+from multipart.ledger import Ledger
+from multipart.limits import Held
+from multipart.partfiles import PartFiles
+from multipart.parts import Layout, StoredPart
+from multipart.states import Event, State, after
+from multipart.uninterrupted import to_its_end
+from store.uploads import UploadRow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A session whose parts became a whole: a blob, or still unseen under its temporary name."""
+
+    upload_id: str
+    repository: str
+    digest: str
+    """Of the whole, also while it is unseen."""
+    size_bytes: int
+    parts: int
+
+
+@dataclass(slots=True)
+class Kept:
+    """A part that is stored."""
+
+    stored: StoredPart
+    proven: bool
+    """This process received it, or has hashed it again."""
+
+
+class Arrival:
+    """A body that arrives as some part."""
+
+    def __init__(self, number: int, body: Body | None, *, in_place: bool) -> None:
+        self.number, self.body, self.in_place = number, body, in_place
+        self.written_bytes = 0
+        """How much of it lies in the part's place, from its beginning."""
+        self.asked = False
+        self.left = asyncio.Event()
+
+    def ask_to_leave(self) -> None:
+        """End the body, politely; `left` is set when nothing of it touches the session any more."""
+        self.asked = True
+        if self.body is not None:
+            self.body.stop()
+
+
+class PartedSession:
+    """A session in parts. What several requests must not do at once is done by whoever holds `turn`."""
+
+    def __init__(
+        self,
+        row: UploadRow,
+        files: PartFiles,
+        ledger: Ledger,
+        workers: Executor,
+        held: Held,
+        log_lost: Callable[[str, int], None],
+        expiry_s: float,
+    ) -> None:
+        self.row, self.files, self.held = row, files, held
+        self._ledger, self._workers, self._log_lost, self._expiry_s = ledger, workers, log_lost, expiry_s
+        self.state = State.OPEN
+        self.parts: dict[int, Kept] = {}
+        self.arriving: dict[int, Arrival] = {}
+        """Who writes to a part's place just now."""
+        self.beside: set[Arrival] = set()
+        """Who writes to side files."""
+        self.turn = asyncio.Lock()
+        """Completing, publishing and ending: one at a time."""
+        self.touched_at_s = self.ledger_touched_at_s = row.touched_at_s
+        self.ending = False
+        """It is about to end, and takes no more parts."""
+        self.moved_away = False
+        """The bytes were made a blob by a commit that then failed; they are not in the spool any more."""
+        self.stored: Digest | None = None
+        """That blob, if it was this process that stored it."""
+        self.assembled: Completed | None = None
+        self.whole_proven = True
+        """Of an assembled one: its file was hashed by this process."""
+        self._allocating = asyncio.Lock()
+        self._part_locks: dict[int, tuple[asyncio.Lock, int]] = {}
+        algorithms = () if row.algorithm == ALWAYS else (row.algorithm,)
+        self.follower = Follower(self, algorithms)
+
+    @property
+    def id(self) -> str:
+        """The upload id."""
+        return self.row.id
+
+    @property
+    def layout(self) -> Layout | None:
+        """How a declared size is cut; None when none was declared."""
+        return self.files.layout
+
+    @property
+    def expires_at_s(self) -> float:
+        """When it ends, if nobody uses it until then."""
+        return self.touched_at_s + self._expiry_s
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a part arrives now."""
+        return bool(self.arriving or self.beside)
+
+    @property
+    def stored_bytes(self) -> int:
+        """How much of it is stored, in whole parts."""
+        if self.assembled is not None:
+            return self.assembled.size_bytes
+        return sum(kept.stored.size_bytes for kept in self.parts.values())
+
+    @property
+    def listing(self) -> Mapping[int, StoredPart]:
+        """The stored parts by number, in order."""
+        return {number: self.parts[number].stored for number in sorted(self.parts)}
+
+    def move(self, event: Event) -> None:
+        """Go to the state that follows; WrongState if there is none."""
+        self.state = after(self.state, event)
+
+    def take_up_assembled(self, digest: str, size_bytes: int) -> None:
+        """After a restart: the session was complete under its temporary name; its bytes are to be proven."""
+        self.assembled = Completed(self.id, self.row.repository, digest, size_bytes, len(self.parts))
+        self.state, self.whole_proven = State.ASSEMBLED, False
+
+    async def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Run something that blocks in a thread; returns only when the thread is through, also if cancelled."""
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(self._workers, function, *args))
+
+    # -- what the follower asks and tells -----------------------------------------------------------------------------
+
+    def ahead(self, number: int, within: int) -> Stretch | None:
+        """See `Followed`: a stored part to its end, an arriving one as far as it has come."""
+        if self.moved_away or self.state not in (State.OPEN, State.SEALING):
+            return None
+        kept, arrival = self.parts.get(number), self.arriving.get(number)
+        if kept is not None:
+            length, ends = kept.stored.size_bytes - within, True
+        elif arrival is not None and not (number == 1 and self.follower.adopts_first):
+            length, ends = max(0, arrival.written_bytes - within), False
+        else:
+            return None
+        expected = kept.stored.sha256 if kept is not None and not kept.proven else None
+        path, start = self.files.path_of(number), self.files.offset_of(number)
+        return Stretch(number, path, start + within, length, ends, expected, let_go=self.files.uncached)
+
+    @property
+    def unread_bytes(self) -> int:
+        """How far what has arrived without a gap is ahead of the follower; may be asked in any thread."""
+        number, unread = self.follower.number, -self.follower.within
+        while (kept := self.parts.get(number)) is not None:
+            unread += kept.stored.size_bytes
+            number += 1
+        arrival = self.arriving.get(number)
+        if number == 1 and self.follower.adopts_first:
+            return 0  # it does not read there
+        return unread + (arrival.written_bytes if arrival is not None else 0)
+
+    def proven(self, number: int) -> None:
+        """See `Followed`."""
+        kept = self.parts.get(number)
+        if kept is not None:
+            kept.proven = True
+
+    async def lost(self, number: int) -> None:
+        """See `Followed`: the part is missing from now on."""
+        if number in self.parts:
+            self._log_lost(self.id, number)
+            await self.drop([number])
+        elif number in self.arriving:
+            raise StorageFailed("the file of an arriving part is not there any more")
+
+    # -- parts --------------------------------------------------------------------------------------------------------
+
+    async def drop(self, numbers: list[int]) -> None:
+        """These stored parts are missing from now on, in the ledger first."""
+        await self._ledger.remove_parts(self.id, numbers)
+        for number in numbers:
+            kept = self.parts.pop(number, None)
+            if kept is not None and self.layout is None:
+                self.held.release(kept.stored.size_bytes)
+        await self.remove_part_files(numbers)
+
+    async def remove_part_files(self, numbers: Iterable[int]) -> None:
+        """Remove the parts' own files; of a declared size there are none."""
+        if self.layout is None:
+            await self.call(self.files.remove, [self.files.path_of(number) for number in numbers])
+
+    @asynccontextmanager
+    async def part_turn(self, number: int) -> AsyncIterator[None]:
+        """One at a time for each part: putting something in the place of what is there."""
+        lock, waiting = self._part_locks.get(number, (asyncio.Lock(), 0))
+        self._part_locks[number] = (lock, waiting + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._part_locks.pop(number)
+            if waiting > 1:
+                self._part_locks[number] = (lock, waiting - 1)
+
+    async def quiet(self) -> None:
+        """Ask every body that arrives to leave, and return when none does."""
+        while self.receiving:
+            arrival = next(iter([*self.arriving.values(), *self.beside]))
+            arrival.ask_to_leave()
+            await arrival.left.wait()
+
+    async def make_room(self) -> None:
+        """Be ready for a part: the one file of a declared size has its room.
+
+        Raises:
+            StorageFull, StorageFailed.
+        """
+        if self.files.allocated:
+            return
+        async with self._allocating:
+            if self.layout is not None and not self.files.allocated:
+                await to_its_end(asyncio.ensure_future(self._allocate()))
+
+    async def _allocate(self) -> None:
+        await self.call(self.files.allocate)
+        self.held.allocated()
+
+    async def give_up_moved(self) -> None:
+        """The bytes that were moved away will not come back: all parts are missing."""
+        await self.drop(sorted(self.parts))
+        self.moved_away, self.stored, self.files.allocated = False, None, False
+        if self.layout is not None:
+            self.held.pledge(self.layout.size_bytes)
+        await self.follower.go_back(1)
+
+    async def remove_files(self) -> None:
+        """Remove everything of it in the spool."""
+        await self.quiet()
+        await self.call(self.files.remove, [self.files.data_path])
+        await self.remove_part_files(self.parts)
+
+    async def verify(self) -> None:
+        """Hash again what earlier processes received: the prefix by the follower, then what lies beyond a gap.
+
+        An assembled whole that is not what it was is left for `publish` to refuse.
+        """
+        if self.assembled is not None:
+            whole = StoredPart(0, self.assembled.size_bytes, self.assembled.digest.partition(":")[2])
+            if not self.whole_proven and await self._hashes(whole, self.files.data_path, 0):
+                self.whole_proven = True
+            return
+        await self.follower.to_the_end()
+        for number in sorted(self.parts):
+            async with self.turn:  # a completion would move the files away under our hands
+                await self._verify_part(number)
+
+    async def _verify_part(self, number: int) -> None:
+        kept = self.parts.get(number)
+        if kept is None or kept.proven or self.moved_away or self.state is not State.OPEN:
+            return
+        right = await self._hashes(kept.stored, self.files.path_of(number), self.files.offset_of(number))
+        if self.parts.get(number) is not kept:
+            return  # it was replaced meanwhile
+        kept.proven = right
+        if not right:
+            self._log_lost(self.id, number)
+            await self.drop([number])
+            await self.follower.go_back(number)
+
+    async def _hashes(self, part: StoredPart, path: Path, start: int) -> bool:
+        """Whether these bytes hash to what they should; read a slice at a time."""
+        running = hashlib.sha256()
+        for at in range(0, part.size_bytes, SLICE_BYTES):
+            length_bytes = min(SLICE_BYTES, part.size_bytes - at)
+            if not await self.call(read_into, path, start + at, length_bytes, running.update):
+                return False
+        return running.hexdigest() == part.sha256
