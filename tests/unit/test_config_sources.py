@@ -66,7 +66,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_nothing_needs_to_be_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """G20, H046, H050: a directory, one command, no configuration."""
+    """G09, G20, H046, H050: a directory, one command, no configuration, uploads in parts on."""
     monkeypatch.chdir(tmp_path)
     config = decided()
     assert (config.listen_host, config.listen_port) == ("127.0.0.1", 5000)
@@ -76,6 +76,8 @@ def test_nothing_needs_to_be_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert (config.max_manifest_bytes, config.cache_bytes, config.small_blob_bytes) == (4 << 20, 64 << 20, 64 << 10)
     assert (config.max_uploads, config.max_uploads_per_repository) == (10000, 1000)
     assert (config.max_connections, config.max_connections_per_address, config.buffer_count) == (4096, 1024, 48)
+    assert config.multipart
+    assert not config.disable_presigned_urls
     assert (config.sparse_indexes, config.delete_enabled, config.access_log, config.metrics) == (
         False,
         True,

@@ -384,7 +384,7 @@ async def test_parts_go_up_in_any_order_and_at_the_same_time(hold: Hold, casing:
 async def test_what_was_begun_in_one_spelling_ends_in_another(
     hold: Hold, begin: Casing, go_on: Casing, end: Casing, declared: bool
 ) -> None:
-    """H032, H155, T01, T05: one store of sessions behind all names."""
+    """H032, H155, M06, T01, T05: one store of sessions behind all names, one id through all calls."""
     content = noise(5_000, "mixed")
     more = {"size": 5_000, "part_size": 2_000} if declared else {}
     upload_id = await hold.begin(digest_of(content), begin, **more)
