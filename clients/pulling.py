@@ -78,7 +78,7 @@ async def _manifest(job: Job, reference: str, digest: Digest | None) -> Pulled:
         f"fetching {reference}", lambda: job.peer.call("GET", path, headers={"Accept": ACCEPT})
     )
     if answer.status != 200:
-        raise answer.refusal(f"cannot pull {job.repository} {reference}")
+        raise answer.refusal(f"cannot pull {job.repository}{'@' if digest else ':'}{reference}")
     told = answer.headers.get("Docker-Content-Digest", "")
     found = Digest.of(answer.body, digest.algorithm if digest else "sha256")
     if (digest is not None and found != digest) or (

@@ -27,7 +27,7 @@ from handlers.sending import ClientGone, ShortFile
 from handlers.services import Services
 from handlers.streaming import send_body
 from model import names
-from model.errors import Denied, NameInvalid, RegistryError
+from model.errors import Denied, NameInvalid, RegistryError, Unknown
 from multipart.interrupted import BodyVanished
 
 log = logging.getLogger("holdfast.http")
@@ -134,7 +134,8 @@ class Boundary:
         try:
             return await self._dispatch(call, record)
         except RegistryError as error:
-            record.error = error.message
+            if not (record.method == "HEAD" and isinstance(error, Unknown)):
+                record.error = error.message  # looking whether something is there is no error when it is not (H140)
             record.gone = isinstance(error, BodyVanished)
             if isinstance(error, SignatureRefused):
                 signed_log.warning("request %s: signed URL refused: %s", record.request_id, _printable(error.reason))

@@ -27,9 +27,9 @@ def json_object(content: bytes) -> dict[str, Any]:
         raise ValueError("is nested too deeply") from None
     except ValueError:  # no UTF-8, no JSON, or a number with thousands of digits; the cause would repeat what was sent
         raise ValueError("is not UTF-8 JSON") from None
-    if not isinstance(value, dict):
-        raise ValueError("is not a JSON object")
-    return value
+    if isinstance(value, dict):
+        return value
+    raise ValueError("is not a JSON object")
 
 
 def _refuse_constant(name: str) -> None:

@@ -87,7 +87,7 @@ async def refused(hold: Hold, casing: Casing, upload_id: str, parts: list[Json])
 
 
 async def test_a_part_that_never_came_is_named(hold: Hold, casing: Casing, declared: Json) -> None:
-    """H051, H090, H173, H184: and the session waits for it."""
+    """H090, H173, H184: and the session waits for it."""
     upload_id = await hold.begin(DIGEST, casing, **declared)
     parts = [await hold.send(upload_id, n, PIECES[n - 1], casing) for n in (1, 3)]
     listed = [parts[0], {"part_number": 2, "etag": "x"}, parts[1]]

@@ -426,7 +426,7 @@ async def test_giving_up_may_say_everything(hold: Hold) -> None:
 
 @pytest.mark.parametrize("upload_id", ["nonsense", "0f8b6a52-37c4-4c1d-9a53-5f1f8a0f7c11", "x" * 256, "../../x"])
 async def test_an_unknown_session_is_told_so(hold: Hold, casing: Casing, upload_id: str) -> None:
-    """H019, H051, T04."""
+    """H019, T04."""
     hold.ids.add(upload_id)
     answers = [
         await hold.ask_url(upload_id, 1, casing),

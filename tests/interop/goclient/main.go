@@ -1,4 +1,5 @@
-// Command goclient drives a registry with the Go libraries that crane, regctl, oras and helm are made of.
+// Command goclient drives a registry with the Go libraries that crane, regctl, oras and helm are made of, and a hold the
+// way an old AppView does.
 //
 // One subcommand is one thing such a tool does. It speaks plain http, prints its result as JSON on standard output, and
 // ends with status 1 and the library's own words on standard error when the library is not content.
@@ -46,6 +47,10 @@ var commands = map[string]command{
 	"oras-delete":   {"REF", orasDelete},
 	"helm-push":     {"REF CHART.tgz [CHART.tgz.prov]", helmPush},
 	"helm-pull":     {"REF FOLDER", helmPull},
+
+	"hold-push":    {"FILE URL WRITE_BYTES", holdPush},
+	"hold-give-up": {"FILE URL WRITE_BYTES", holdGiveUp},
+	"hold-fetch":   {"URL DIGEST FILE", holdFetch},
 }
 
 func main() {

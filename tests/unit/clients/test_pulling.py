@@ -194,7 +194,7 @@ async def test_a_name_in_a_layout_moves_to_what_was_pulled_last(tmp_path: Path) 
 
 async def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     async with FakeRegistry() as fake:
-        with pytest.raises(Refused, match=r"cannot pull a/b 1: .* answered 404 \(MANIFEST_UNKNOWN: no such tag\)"):
+        with pytest.raises(Refused, match=r"cannot pull a/b:1: .* answered 404 \(MANIFEST_UNKNOWN: no such tag\)"):
             await pulled(fake.url, tmp_path / "back")
 
 

@@ -103,7 +103,7 @@ def test_no_message_of_an_error_is_made_of_an_upload_id() -> None:
     ids=lambda value: type(value).__name__ if isinstance(value, RegistryError) else None,
 )
 def test_the_errors_that_lexicons_and_people_look_for(error: RegistryError, status: int, name: str) -> None:
-    """H051, H090: a client can tell by status and name what to do."""
+    """H090: a client can tell by status and name what to do."""
     answer = wire.answer(error)
     assert isinstance(answer.body, bytes)
     assert (answer.status, json.loads(answer.body)["error"]) == (status, name)
