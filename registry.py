@@ -214,11 +214,16 @@ def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+_EVERYWHERE = {"0.0.0.0": ("127.0.0.1", "address"), "[::]": ("[::1]", "IPv6 address")}
+"""Asyncio listens on IPv6 alone where that is said."""
+
+
 def _greet(config: Config, address: str) -> None:
     """Tell the person who started us where we are, and the one command that pushes a first image."""
-    everywhere = address.startswith(("0.0.0.0:", "[::]:"))
-    address = f"127.0.0.1:{address.rpartition(':')[2]}" if everywhere else address
-    also = ", and on every other address of this machine," if everywhere else ""
+    host, _, port = address.rpartition(":")
+    loopback, every = _EVERYWHERE.get(host, ("", ""))
+    address = f"{loopback}:{port}" if loopback else address
+    also = f", and on every other {every} of this machine," if every else ""
     cli.say(
         f"Holdfast serves on http://{address}{also} and keeps {cli.kept_where(config)}\n"
         f"first image:  skopeo copy --dest-tls-verify=false docker-archive:IMAGE.tar docker://{address}/hello/world:1\n"
