@@ -52,7 +52,8 @@ lock: ## make the lock files again from pyproject.toml, with the newest releases
 LOCK := build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 FAST := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['fast'], sep=chr(10))
 
-release-check: lint test ## whether this tree could be released: checks, tests, nothing uncommitted, changelog written
+release-check: lint test ## whether this tree could be released: checks, all tests and the big ones (BIG_GIB=20), nothing uncommitted, changelog
+	$(PY) -m pytest tests/big/*.py
 	@test -z "$$(git status --porcelain)" || { git status --short; echo "commit or remove these first"; exit 1; }
 	@version=$$($(PY) -c 'from model.version import VERSION; print(VERSION)'); \
 	grep -q "^## $$version" CHANGELOG.md || { echo "CHANGELOG.md has no section $$version"; exit 1; }; \

@@ -80,7 +80,7 @@ class PartSink:
 async def receive(session: PartedSession, ledger: Ledger, number: int, body: Body, sha256: str | None) -> StoredPart:
     """Receive a part; see `PartedSessions.receive`."""
     expected_bytes = _expected_bytes(session, number, body)
-    _require_open(session)
+    _require_open(session, number)
     return await _Reception(session, ledger, number, body, sha256, expected_bytes).run()
 
 
@@ -265,10 +265,10 @@ def _expected_bytes(session: PartedSession, number: int, body: Body) -> int | No
     return expected
 
 
-def _require_open(session: PartedSession) -> None:
+def _require_open(session: PartedSession, number: int) -> None:
     if session.ending:
         raise _finished()
-    if session.moved_away:  # to take a part would be to give up all that were answered
+    if session.moved_away and number in session.parts:  # to take it would be to give up all that were answered
         raise UploadFinished("the completion of this upload was cut short; complete it again, or abort it")
     try:
         session.move(Event.RECEIVE)

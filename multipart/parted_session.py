@@ -226,14 +226,16 @@ class PartedSession:
             await arrival.left.wait()
 
     async def make_room(self) -> None:
-        """Be ready for a part: the one file of a declared size has its room.
+        """Be ready for a part: the one file of a declared size has its room, and what was moved away is given up.
 
         Raises:
             StorageFull, StorageFailed.
         """
-        if self.files.allocated:
+        if self.files.allocated and not self.moved_away:
             return
         async with self._allocating:
+            if self.moved_away:
+                await self.give_up_moved()
             if self.layout is not None and not self.files.allocated:
                 await to_its_end(asyncio.ensure_future(self._allocate()))
 

@@ -91,7 +91,7 @@ class Client:
         """A request whose body of `length` bytes (None: chunked) has begun with `first`; the caller goes on."""
         framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
         made = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
-        made.sendall(f"{method} {target} HTTP/1.1\r\nHost: registry\r\n{framing}\r\n\r\n".encode() + first)
+        made.sendall(f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{framing}\r\n\r\n".encode() + first)
         return made
 
     def open(self, repository: str) -> str:

@@ -420,14 +420,19 @@ class Parts(RuleBasedStateMachine):
 
     @rule(which=WHICH, part=WHICH, when=st.sampled_from(["put", "catalog"]))
     def after_a_completion_that_failed_parts_can_be_replaced(self, which: int, part: int, when: str) -> None:
-        """When the bytes were moved away already, the others are missing then: said, and never a blob with a hole."""
+        """When the bytes were moved away already, none is taken, so that none is lost; the completion then succeeds."""
         known = self.finishable(which)
         with pytest.raises(StorageFull), self.broken(when):
             self.run(self.parted.complete(known.id, OWNER, known.listed(), Digest.of(known.content)))
         number = self.part_of(known, part)
-        if when == "catalog":
-            known.held.clear()
-        self.send(known, number, self.body(known.pieces[number - 1], 1))
+        body = self.body(known.pieces[number - 1], 1)
+        if when == "put":
+            self.send(known, number, body)
+            return
+        with pytest.raises(UploadFinished):
+            self.run(self.parted.receive(known.id, OWNER, number, body))
+        self.run(self.parted.complete(known.id, OWNER, known.listed(), Digest.of(known.content)))
+        self.has_become(known)
 
     def broken(self, when: str) -> Any:
         patch = pytest.MonkeyPatch()
@@ -482,7 +487,12 @@ class Parts(RuleBasedStateMachine):
         if known.held[number] and how == "flipped":
             assert number not in listed
         moved = self.parted.find(known.id, OWNER).moved_away
-        if moved:  # as after a commit that was cut short; the bytes may lie under the digest since an earlier one was
+        missing = [at for at in range(1, len(known.pieces) + 1) if at not in known.held]
+        if moved and missing:  # nobody has completed it, so it goes on: that shows what was lost
+            self.run(self.parted.receive(known.id, OWNER, missing[0], PlayedBody([known.pieces[missing[0] - 1]])))
+            known.held[missing[0]] = known.pieces[missing[0] - 1]
+            listed = {part.number for part in self.run(self.parted.parts(known.id, OWNER))}
+        elif moved:  # as after a commit that was cut short; the bytes may lie under the digest since an earlier one was
             try:
                 self.run(self.parted.complete(known.id, OWNER, known.listed(), Digest.of(known.content)))
             except PartsInvalid:
