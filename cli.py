@@ -163,6 +163,7 @@ FAMILIES: Final = {
     "tag": "list, copy and delete tags",
     "uploads": "look at open uploads, end them",
     "catalog": "copies of the catalog",
+    "keys": "the keys that URLs are signed with",
 }
 
 

@@ -125,6 +125,7 @@ async def _serve_until(
         async with serve_admin(rooms.folder.data_dir, functools.partial(perform, Desk(rooms, serving))):
             writing = group.create_task(access.run()) if access is not None else None
             modes.announce(rooms.services.hold)
+            _hint_at_the_secret(config)
             _greet(config, addresses[0])
             await stop.wait()
             readiness.stop()
@@ -212,6 +213,12 @@ async def _listening(config: Config, server: HttpServer) -> AsyncIterator[web.Se
 
 def _address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _hint_at_the_secret(config: Config) -> None:
+    """Tell the operator of a server for others what these others cannot do."""
+    if config.multipart and not config.hold_token and config.listen_host not in ("127.0.0.1", "::1", "localhost"):
+        log.info("uploads in parts are for callers on this machine only, until HOLD_TOKEN is set")
 
 
 _EVERYWHERE = {"0.0.0.0": ("127.0.0.1", "address"), "[::]": ("[::1]", "IPv6 address")}

@@ -7,11 +7,13 @@ from typing import Any, Final
 from clients.answers import Answer
 from clients.authorizing import Side
 from clients.peer import Body, Peer
-from clients.problems import PartsMissing, PartsRefused, Problem, SessionGone
+from clients.problems import PartsMissing, PartsRefused, Problem, Refused, SessionGone
 from model.digests import Digest
 
 COMPLETE_S: Final = 3600.0
 """How long a completion may take: the server may have to hash what came out of order, on a slow disk."""
+
+OTHER_BYTES: Final = "the file is damaged, or was written to; make it again, and see that its disk is well"
 
 NOT_HERE: Final = frozenset({401, 403, 404, 405, 501})
 """Answers to the start that mean: not here, or not for you (H048)."""
@@ -170,7 +172,9 @@ class HoldCalls:
         if answer.status == 400 and answer.document().get("error") == "MissingParts":
             raise PartsMissing(answer.refusal("the server misses parts").message)
         if answer.status != 200:
-            raise answer.refusal("the upload cannot be completed")
+            refused = answer.refusal(f"the upload of {digest} cannot be completed")
+            remedy = OTHER_BYTES if answer.document().get("error") == "CompletionFailed" else refused.remedy
+            raise Refused(refused.message, refused.status, remedy)
 
     async def abort(self, upload_id: str) -> None:
         """End an upload that nobody will complete (H111, H115). That it fails is nobody's loss: it will expire."""

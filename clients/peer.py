@@ -157,7 +157,8 @@ class Peer:
         except (aiohttp.ClientError, OSError) as error:
             if body is not None and body.failure is not None:
                 raise body.failure from error
-            raise LineBroken(_broken(url, error)) from error
+            remedy = UNKNOWN_NAME if isinstance(error, aiohttp.ClientConnectorDNSError) else ""
+            raise LineBroken(_broken(url, error), remedy) from error
 
 
 class _Document:
@@ -225,9 +226,11 @@ def _broken(url: URL, error: Exception) -> str:
     numbers = [each.errno for each in (inner, error.__cause__) if isinstance(each, OSError) and each.errno]
     reason = next((os.strerror(number) for number in numbers if number > 0), "")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect to {url.authority} ({reason or inner})"
+        return f"cannot connect to {url.authority} ({reason or getattr(inner, 'strerror', None) or inner})"
     return f"the connection to {url.authority} broke ({reason or HUNG_UP.get(type(error), type(error).__name__)})"
 
+
+UNKNOWN_NAME: Final = "what stands before the first slash is the host; nothing is known by that name"
 
 HUNG_UP: Final[Mapping[type[Exception], str]] = {
     aiohttp.ServerDisconnectedError: "the server hung up",

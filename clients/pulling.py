@@ -39,8 +39,13 @@ async def pull_layout(job: Job, reference: Reference, folder: Path, platform: st
     """Bring an image, or an index with all its images, into an OCI layout; what is there already stays.
 
     Raises:
+        NotPullable: a file has the folder's name.
         Problem: not everything could be had; the layout's index does not name it then.
     """
+    if _is_other(folder):
+        raise NotPullable(
+            f"{folder} is a file, not a folder", "say --output FILE to pull a single file, or another name"
+        )
     top = await _manifest(job, reference.wanted, reference.digest)
     if platform is not None:
         top = await _of_platform(job, top, platform)
@@ -63,7 +68,8 @@ async def pull_file(job: Job, reference: Reference, path: Path, platform: str | 
         top = await _of_platform(job, top, platform)
     layers = top.manifest.layers
     if len(layers) != 1:
-        raise NotPullable(f"{reference.wanted} has {len(layers)} layers, not one", "pull it into a folder instead")
+        wanted = f"{reference.name}{'@' if reference.digest else ':'}{reference.wanted}"
+        raise NotPullable(f"{wanted} has {len(layers)} layers, not one", "pull it into a folder instead")
     layer = layers[0]
     if _exists(path) and not await Download(job, layer, path).is_there():
         raise NotPullable(f"{path} is there already, and is something else", "move it away, or choose another name")
@@ -152,6 +158,10 @@ def _blob_path(folder: Path, digest: Digest) -> Path:
 
 def _exists(path: Path) -> bool:
     return path.exists()
+
+
+def _is_other(folder: Path) -> bool:
+    return folder.exists() and not folder.is_dir()
 
 
 def _named(folder: Path, manifests: list[Pulled], tag: str | None) -> None:

@@ -61,7 +61,9 @@ def parse(text: str, *, plain_http: bool = False) -> Reference:
     scheme, separator, rest = text.rpartition("://")
     netloc, slash, path = rest.partition("/")
     host = _HOST.fullmatch(netloc)
-    if not slash or host is None or int(host[2] or 0) > 65535 or (separator and scheme not in ("http", "https")):
+    if separator and scheme not in ("http", "https"):
+        raise NotAReference(f"{text!r}: write it without {scheme}://, or with http:// or https://")
+    if not slash or host is None or int(host[2] or 0) > 65535:
         raise NotAReference(f"{text!r} names no repository; write [http://]HOST[:PORT]/REPOSITORY[:TAG]")
     path, at, digest = path.partition("@")
     repository, colon, tag = path.partition(":")

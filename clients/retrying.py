@@ -22,6 +22,8 @@ FEWEST_TRIES: Final = 3
 ALMOST: Final = 0.5
 """Pauses are between this share of their length and all of it, so that four workers do not come back as one."""
 
+GO_ON: Final = "nothing that arrived is lost; the same command goes on where it stopped"
+
 _CHANCE: Final = secrets.SystemRandom()
 
 
@@ -52,10 +54,12 @@ class Insistence:
         self._give_up_after_s = give_up_after_s
         self._first_pause_s = first_pause_s
         self._progress_at_s = clock.monotonic_s()
+        self._progressed = False
 
     def progressed(self) -> None:
         """Something was acknowledged that was not before."""
         self._progress_at_s = self._clock.monotonic_s()
+        self._progressed = True
 
     async def until_done(self, what: str, attempt: Callable[[], Awaitable[T]], *, at_most_s: float | None = None) -> T:
         """The result of the first attempt that succeeds. `what` is for the person: `part 7 of big.bin`.
@@ -76,7 +80,7 @@ class Insistence:
                 if tries >= FEWEST_TRIES and now_s - max(failed_at_s, self._progress_at_s) >= patience_s:
                     raise GaveUp(
                         f"{what}: {problem.message}; gave up after {human_span(patience_s)} without progress",
-                        problem.remedy,
+                        problem.remedy or (GO_ON if self._progressed else ""),
                     ) from problem
                 pause_s = self._pause_s(tries, problem.retry_after_s)
                 self._note(f"{what}: {problem.message}; trying again in {pause_s:.1f} s")

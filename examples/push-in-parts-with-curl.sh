@@ -8,7 +8,7 @@ set -eu
 ask() { curl -sS --fail-with-body --config "$authority" "$@"; }
 post() { ask -H 'Content-Type: application/json' --data-binary "$2" "$hold$1"; }
 field() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p"; }
-fail() { echo "$*" >&2 && exit 1; }
+fail() { echo "${*:-nothing came back; the same command goes on from here}" >&2 && exit 1; }
 
 # One part: ask where it goes, cut it out of the file, send it.
 send_part() {

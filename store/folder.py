@@ -53,9 +53,11 @@ class DataFolder:
             raise
 
     def close(self) -> None:
-        """Let others have the folders."""
+        """Let others have the folders; a lock that nobody holds names no process: its number may be another's soon."""
         while self._locks:
-            os.close(self._locks.pop())
+            fd = self._locks.pop()
+            os.ftruncate(fd, 0)
+            os.close(fd)
 
     def __enter__(self) -> "DataFolder":
         self.open()
@@ -81,13 +83,18 @@ class DataFolder:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise _unwritable(folder, error) from error
-        self._locks.append(fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(folder, _holder(fd)) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            holder = _holder(fd)
+            os.close(fd)
+            raise AlreadyRunning(folder, holder) from None
+        self._locks.append(fd)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:  # a disk without a single block left
+            raise _unwritable(folder, error) from error
 
     def _prove_writable(self, folder: Path) -> None:
         probe = folder / ".probe.unfinished"

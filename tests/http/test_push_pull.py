@@ -261,6 +261,7 @@ def test_a_terminal_gets_one_line_that_moves(server: Server, client: Client, tmp
         (["push", "/nonexistent", "h/a"], 2, "/nonexistent is not there"),
         (["push", "README.md", "h"], 2, "'h' names no repository; write [http://]HOST[:PORT]/REPOSITORY[:TAG]"),
         (["push", "README.md", "h/A"], 2, "'h/A': a repository name is lower-case words"),
+        (["push", "README.md", "docker://h/a"], 2, "'docker://h/a': write it without docker://, or with http://"),
         (
             ["push", "README.md", "127.0.0.1:1/a", "--give-up-after", "1s"],
             1,
@@ -276,6 +277,7 @@ def test_a_terminal_gets_one_line_that_moves(server: Server, client: Client, tmp
         ),
         (["push", "README.md", "h/a@sha256:" + "0" * 64], 2, "a push goes to a tag"),
         (["pull", "h/a"], 2, "name either a folder to pull into, or a file with --output FILE"),
+        (["pull", "h/a", "README.md"], 2, "say --output FILE to pull a single file, or another name"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_line(

@@ -1,5 +1,7 @@
 """Challenges answered: Basic, Bearer with its token service, TLS that is trusted or not."""
 
+import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -11,7 +13,7 @@ from aiohttp import web
 from certs.trust import CaFileUnusable, client_context
 from clients.authorizing import challenges
 from clients.credentials import Credentials
-from clients.problems import Problem, Refused
+from clients.problems import LineBroken, Problem, Refused
 from clients.retrying import GaveUp
 from tests.support import needs
 from tests.unit.clients.fake import FakeRegistry, Status
@@ -155,6 +157,18 @@ async def test_a_registry_that_is_not_there_is_given_up_soon(tmp_path: Path) -> 
         url = gone.url
     with pytest.raises(GaveUp, match=r"cannot connect to 127.0.0.1:\d+ \(Connection refused\); gave up after"):
         await pushed(url, some_file(tmp_path / "f", 100), give_up_after_s=0.01)
+
+
+async def test_a_host_that_nothing_is_known_by_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`push FILE hello/world` takes hello for the host; who forgot the host has to see that."""
+
+    async def unknown(*args: object, **more: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async with a_job("http://hello") as job:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown, raising=False)
+        with pytest.raises(LineBroken, match=r"hello:80 \(Name or service not known\)\nwhat stands before the first"):
+            await job.peer.call("GET", "/v2/")
 
 
 async def test_a_location_that_lost_its_tls_is_put_right() -> None:

@@ -207,6 +207,14 @@ async def test_a_part_that_is_refused_for_good_ends_the_push_and_the_upload(big:
         assert not fake.of("complete")
 
 
+async def test_bytes_that_are_not_what_their_digest_says_are_blamed_on_the_file(big: Path) -> None:
+    """A layout whose blob was damaged on our own disk: the answer says only that the digest is another."""
+    async with FakeRegistry() as fake:
+        fake.faults["complete"] = [Status(400, document={"error": "CompletionFailed", "message": "other bytes"})]
+        with pytest.raises(Refused, match=r"sha256:.* \(CompletionFailed: other bytes\)\nthe file is damaged"):
+            await pushed(fake.url, big)
+
+
 async def test_who_has_to_log_in_again_goes_on_with_the_upload(big: Path) -> None:
     """A secret that is changed on the way is no reason to send everything again."""
     async with FakeRegistry() as fake:
@@ -253,7 +261,7 @@ async def test_what_gives_up_keeps_its_place_and_the_next_push_sends_only_the_re
     """H070, H071, T09: the journal has the session, the server says what it has, the rest is sent."""
     async with FakeRegistry() as fake:
         fake.faults["part"] = [Then(lambda: None)] * 5 + [Status(503)] * 100
-        with pytest.raises(GaveUp, match="gave up after 0 s without progress"):
+        with pytest.raises(GaveUp, match=r"gave up after 0 s without progress\nnothing that arrived is lost"):
             await pushed(fake.url, big, give_up_after_s=0.01, parallel=1)
         assert len(journals(tmp_path)) == 2
         fake.faults["part"].clear()

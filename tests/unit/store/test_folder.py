@@ -59,6 +59,23 @@ def test_a_second_process_is_refused_with_the_first_ones_id(tmp_path: Path) -> N
         assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
 
 
+def test_a_folder_that_was_left_names_no_process(tmp_path: Path) -> None:
+    with DataFolder(tmp_path):
+        with pytest.raises(AlreadyRunning):
+            DataFolder(tmp_path).open()
+        assert (tmp_path / LOCK_NAME).read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / LOCK_NAME).read_text() == ""
+
+
+def test_a_disk_without_a_single_block_left_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(FolderError, match="No space left"):
+        DataFolder(tmp_path).open()
+
+
 def test_two_data_folders_on_one_storage_root_are_refused(tmp_path: Path) -> None:
     with DataFolder(tmp_path / "one", tmp_path / "disk"):
         with pytest.raises(AlreadyRunning):
