@@ -94,9 +94,11 @@ class Download:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise Problem(f"{self._partial} cannot be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_at(self._file, self._partial):
+                raise BlockingIOError  # it got its name just now: it is whole, and not ours to write to
             if self._blob.size_bytes:
                 os.posix_fallocate(self._file, 0, self._blob.size_bytes)
             os.ftruncate(self._file, self._blob.size_bytes)
@@ -104,7 +106,7 @@ class Download:
         except BlockingIOError as error:
             raise Problem(f"{self._path} is being pulled by somebody else", "wait for it, or stop it") from error
         except OSError as error:
-            raise Problem(f"{self._partial} cannot be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
         finally:
             os.close(self._file)
 
@@ -187,7 +189,7 @@ class Download:
                 raise _TakesNoRanges(f"{answer.host} sends no ranges")
             if at + len(piece) > stop:
                 raise Problem(f"{answer.host} sends more than the {self._blob.size_bytes} bytes that were announced")
-            await asyncio.to_thread(os.pwrite, self._file, piece, at)
+            await asyncio.to_thread(self._write, piece, at)
             at += len(piece)
             self._job.progress.moved(len(piece))
 
@@ -202,6 +204,18 @@ class Download:
             self._job.progress.moved(start - at)
             raise
 
+    def _write(self, piece: bytes, at: int) -> None:
+        left = memoryview(piece)
+        try:
+            while left:
+                written = os.pwrite(self._file, left, at)
+                left, at = left[written:], at + written
+        except OSError as error:  # told as what it is, not as a connection that broke
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> Problem:
+        return Problem(f"{self._partial} cannot be written: {error.strerror}")
+
     def _remember(self, number: int) -> None:
         """The range is on the disk before anybody says so."""
         os.fdatasync(self._file)
@@ -215,6 +229,14 @@ class Download:
         os.rename(self._partial, self._path)
         sync_folder(self._path.parent)
         self._sidecar.unlink(missing_ok=True)
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _begins(answer: Answer) -> int | None:

@@ -20,6 +20,7 @@ NOT_HERE: Final = frozenset({401, 403, 404, 405, 501})
 
 NO_URLS: Final = frozenset({403, 405, 501})
 GONE: Final = frozenset({404, 410})
+BEGUN_AS: Final = "set HOLD_TOKEN as when the push was begun, or begin it anew with another --journal-dir"
 SIGNATURE: Final = "X-Amz-Signature="
 PAYLOAD_HASH: Final = "X-Amz-Content-Sha256"
 
@@ -145,16 +146,19 @@ class HoldCalls:
         """What the server has of an upload: ETag by number.
 
         Raises:
+            Refused: we do not prove who we are, as we did when the upload was begun.
             SessionGone: nothing; the upload is not there any more, or the server cannot say.
         """
         answer = await self._peer.call("GET", f"/multipart-parts/{upload_id}", side="hold")
+        if answer.status == 401:
+            raise Refused(answer.refusal("the upload cannot go on").message, answer.status, BEGUN_AS)
         if answer.status != 200:
             raise SessionGone(answer.refusal("the server does not know the upload any more").message)
         listed = said(answer.document(), "parts")
         if not isinstance(listed, list):
             raise SessionGone("the server does not tell which parts it has")
-        rows = [row for row in listed if isinstance(row, dict)]
-        return {int(said(row, "part_number")): normal_etag(str(said(row, "etag"))) for row in rows}
+        rows = [(said(row, "part_number"), said(row, "etag")) for row in listed if isinstance(row, dict)]
+        return {number: normal_etag(str(etag)) for number, etag in rows if isinstance(number, int)}
 
     async def complete(self, upload_id: str, digest: Digest, etags: Sequence[str]) -> None:
         """End the upload as the blob `digest` (T01); parts are listed in order, from 1 (H097).

@@ -75,10 +75,7 @@ class Journal:
             _clean(folder, clock)
             lock = _locked(path.with_suffix(".lock"))
         except OSError as error:
-            raise Problem(
-                f"the journal in {folder} cannot be written: {error.strerror}",
-                "choose another folder with --journal-dir",
-            ) from error
+            raise _unwritable(folder, error) from error
         if lock is None:
             raise Problem(f"the same push of {source} to {destination} is running already", "wait for it, or stop it")
         journal = cls(path, destination, source, clock)
@@ -86,18 +83,16 @@ class Journal:
         try:
             yield journal
         finally:
-            if journal.entries:
-                write_durably(path, journal._content())
-            else:
-                path.unlink(missing_ok=True)
-                path.with_suffix(".lock").unlink(missing_ok=True)
-            os.close(lock)
+            try:
+                journal._write(journal._content())
+            finally:
+                os.close(lock)
 
     async def save(self) -> None:
-        """Write it down now; it survives a power cut."""
+        """Write it down now; it survives a power cut. Problem: it cannot be written."""
         async with self._turn:
             self._written_at_s = self._clock.monotonic_s()
-            await asyncio.to_thread(write_durably, self._path, self._content())
+            await asyncio.to_thread(self._write, self._content())
 
     async def later(self) -> None:
         """Write it down, unless that was done within the last second."""
@@ -108,6 +103,17 @@ class Journal:
         """The push is done: the file goes when the block of `open` ends."""
         self.entries.clear()
 
+    def _write(self, content: bytes) -> None:
+        """Put this in place of the file; with no entries there is none."""
+        try:
+            if self.entries:
+                write_durably(self._path, content)
+            else:
+                self._path.unlink(missing_ok=True)
+                self._path.with_suffix(".lock").unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self._path.parent, error) from error
+
     def _content(self) -> bytes:
         blobs = {key: asdict(entry) for key, entry in self.entries.items()}
         document = {"version": VERSION, "destination": self._destination, "source": self._source, "blobs": blobs}
@@ -115,14 +121,18 @@ class Journal:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace a small file as one step that a crash cannot halve."""
+    """Replace a small file as one step that a crash cannot halve; OSError: all is as it was."""
     new = path.with_name(path.name + ".new")
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(file, "wb") as writing:
-        writing.write(content)
-        writing.flush()
-        os.fsync(file)
-    os.rename(new, path)
+    try:
+        with os.fdopen(file, "wb") as writing:
+            writing.write(content)
+            writing.flush()
+            os.fsync(file)
+        os.rename(new, path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 
@@ -139,6 +149,12 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where journals are kept unless somebody says otherwise."""
     home = environ.get("HOME") or str(Path("~").expanduser())
     return Path(environ.get("XDG_CACHE_HOME") or Path(home) / ".cache") / "holdfast"
+
+
+def _unwritable(folder: Path, error: OSError) -> Problem:
+    return Problem(
+        f"the journal in {folder} cannot be written: {error.strerror}", "choose another folder with --journal-dir"
+    )
 
 
 def _read(path: Path) -> dict[str, Entry]:

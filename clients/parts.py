@@ -31,6 +31,9 @@ NEW_SESSIONS = 5
 ELSEWHERE_FAILURES = 2
 """So many broken connections in a row to the host of part URLs, and parts go to the server itself."""
 
+OTHER_BYTES = ("XAmzContentSHA256Mismatch", "PartMismatch", "BadDigest")
+"""What servers call it when a part does not hash to what was announced (M09)."""
+
 LOGIN_HELPS = frozenset({401, 403})
 REFUSED_BY_SERVER = frozenset({403, 405, 409, 501})
 """Answers of the server's own part endpoint that mean: not this way (H019)."""
@@ -235,8 +238,10 @@ class PartsPush:
         return await self._calls.part_url(upload.upload_id, upload.target, number, length, announced)
 
     def _check(self, answer: Answer, number: int) -> None:
-        """200 and 201 are success (H023); SessionGone, Refused otherwise."""
+        """200 and 201 are success (H023); SessionGone, Damaged, Refused otherwise."""
         if answer.status in GONE:
             raise SessionGone(answer.refusal("the upload is gone").message)
+        if answer.status == 400 and answer.why().startswith(OTHER_BYTES):
+            raise Damaged("other bytes arrived than were announced")
         if answer.status not in (200, 201):
             raise answer.refusal(f"part {number} of {self._blob.title}")

@@ -4,6 +4,7 @@ Nothing is tried again here except what a 401 or a redirect asks for; clients/re
 """
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -70,8 +71,12 @@ class Peer:
         self.base = URL(base)
 
     def resolve(self, location: str) -> URL:
-        """Where a Location leads. A proxy that forgets its TLS makes http of https; that is put right."""
-        url = self.base.join(URL(location, encoded=True))
+        """Where a Location leads. A proxy that forgets its TLS makes http of https; that is put right.
+
+        Raises:
+            Problem: it leads nowhere.
+        """
+        url = _joined(self.base, location)
         if url.host == self.base.host and url.scheme == "http" and self.base.scheme == "https":
             return url.with_scheme("https").with_port(self.base.port)
         return url
@@ -117,7 +122,7 @@ class Peer:
                     continue
             elif (to := _redirect(answer, method)) is not None and hops < MAX_REDIRECTS:
                 hops += 1
-                url = url.join(URL(to, encoded=True))
+                url = _joined(url, to)
                 continue
             break
         if answer.status in PASSING:
@@ -200,6 +205,14 @@ async def _read(response: aiohttp.ClientResponse, answer: Answer) -> Answer:
         if size > MAX_ANSWER_BYTES:
             raise Problem(f"{answer.host} answers {answer.method} {answer.path} with more than anybody would")
     return Answer(answer.method, answer.host, answer.path, answer.status, answer.headers, b"".join(pieces))
+
+
+def _joined(url: URL, location: str) -> URL:
+    with contextlib.suppress(ValueError):
+        joined = url.join(URL(location, encoded=True))
+        if joined.host is not None:  # what is wrong with host or port is only noticed by looking at it
+            return joined
+    raise Problem(f"{url.authority} sends us to {location[:200]!r}, which is no address")
 
 
 def _redirect(answer: Answer, method: str) -> str | None:

@@ -135,10 +135,7 @@ class _Reception:
             self._claim(length_bytes)
         await session.make_room()
         place = self._arrival.in_place
-        if place:
-            self._fd = await session.call(files.open_place, self._number, length_bytes)
-        else:
-            self._fd = await session.call(files.open_side, self._number, self._token, length_bytes)
+        await session.call(self._open, length_bytes)
         uncounted = session.layout is None and length_bytes is None
         sink = PartSink(
             self._fd,
@@ -150,6 +147,14 @@ class _Reception:
         if self._arrival.asked:
             return Poured(0, Ending.STOPPED), sink
         return await self._body.pour(sink, limit_bytes=self._expected_bytes), sink
+
+    def _open(self, length_bytes: int | None) -> None:
+        """In a thread; the descriptor is ours from here on, also when nobody waits for this any more."""
+        files, number = self._session.files, self._number
+        if self._arrival.in_place:
+            self._fd = files.open_place(number, length_bytes)
+        else:
+            self._fd = files.open_side(number, self._token, length_bytes)
 
     def _claim(self, size_bytes: int) -> None:
         earlier = self._session.parts.get(self._number)
@@ -169,12 +174,12 @@ class _Reception:
 
         What lies between is in memory, and the follower has to read it all before the upload can be completed.
         """
-        if self._session.unread_bytes <= AHEAD_BYTES or not _PAUSING.acquire(blocking=False):
+        if not self._session.is_ahead(AHEAD_BYTES) or not _PAUSING.acquire(blocking=False):
             return
         try:
             for _ in range(PAUSES):
                 time.sleep(PAUSE_S)
-                if self._session.unread_bytes <= AHEAD_BYTES:
+                if not self._session.is_ahead(AHEAD_BYTES):
                     return
         finally:
             _PAUSING.release()
@@ -219,13 +224,17 @@ class _Reception:
             session.arriving[number] = placing = Arrival(number, None, in_place=True)
             try:
                 if kept is not None:
-                    await session.drop([number])
+                    await session.drop([number], files=False)  # the follower may read there until it has gone back
                 await session.follower.go_back(number)
                 side = session.files.side_path(number, self._token)
                 await session.call(session.files.put_in_place, number, side, stored.size_bytes)
                 await self._enter(stored)
             except BaseException:
-                session.arriving.pop(number, None)
+                try:
+                    if number not in session.parts:
+                        await session.remove_part_files([number])
+                finally:
+                    session.arriving.pop(number, None)
                 raise
             finally:
                 placing.left.set()
@@ -234,8 +243,6 @@ class _Reception:
     async def _leave(self) -> None:
         """Undo what is not stored, and let others have the place."""
         session, number = self._session, self._number
-        if self._fd >= 0:
-            os.close(self._fd)
         try:
             if not self._arrival.in_place:
                 await session.call(session.files.remove, [session.files.side_path(number, self._token)])
@@ -250,6 +257,8 @@ class _Reception:
                 session.held.release(self._claimed_bytes)
             session.beside.discard(self._arrival)
             self._arrival.left.set()
+            if self._fd >= 0:
+                os.close(self._fd)  # at the end: some file systems fail here
 
 
 def _expected_bytes(session: PartedSession, number: int, body: Body) -> int | None:

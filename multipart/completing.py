@@ -50,7 +50,7 @@ class Completing:
         """
         self._require(session, listed)
         session.move(Event.FINISH)
-        back = False
+        back, committing = False, False
         try:
             await session.quiet()
             self._require(session, listed)
@@ -63,9 +63,10 @@ class Completing:
             if digest is None or actual == digest:
                 if not session.moved_away:
                     await session.call(session.files.join, parts)
+                committing = digest is not None
                 await (self._assemble(session, result) if digest is None else self._commit(session, digest, result))
         except BaseException:
-            await self._as_it_was(session, digest, back=back)
+            await self._as_it_was(session, digest if committing else None, back=back)
             session.move(Event.FAILED)
             raise
         if digest is not None and actual != digest:
@@ -202,8 +203,11 @@ class Completing:
             log.warning("upload %s ended, but is still in the ledger: %s", session.id, error)
         await session.remove_files()
 
-    async def _as_it_was(self, session: PartedSession, digest: Digest | None, *, back: bool) -> None:
-        """Completing failed: undo it, or know that the bytes are stored already and only the catalog's part is left."""
+    async def _as_it_was(self, session: PartedSession, committed: Digest | None, *, back: bool) -> None:
+        """Completing failed: undo it, or know that the bytes are stored already and only the catalog's part is left.
+
+        `committed` is the digest of a commit that was tried: nothing else takes the bytes away.
+        """
         files, parts = session.files, list(session.listing.values())
         if back:
             await session.call(files.remove, [files.data_path])
@@ -214,8 +218,8 @@ class Completing:
             await session.call(files.take_apart, parts[0].size_bytes)
         except RegistryError as error:
             log.warning("upload %s: %s", session.id, error)
-        if digest is not None and not await session.call(files.first_path.exists):
-            session.moved_away, session.stored = True, digest
+        if committed is not None and not await session.call(files.first_path.exists):
+            session.moved_away, session.stored = True, committed
 
 
 class _Short(StorageFailed):

@@ -223,8 +223,8 @@ class Follower:
         if found.passed:
             self.number = found.passed[-1][1].number
         if found.bad is not None:
+            self._stand(found.bad)  # first, for some of its bytes are in the digests, and telling may fail
             await self._followed.lost(found.bad)
-            self._stand(found.bad)
 
     def _keep(self, place: Place) -> None:
         """Remember the beginning of a part; when there are too many, every other one goes, never the first or last."""

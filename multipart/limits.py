@@ -121,6 +121,7 @@ class Held:
         self._accounts, self.owner = accounts, owner
         self.size_bytes = 0
         self._pledged_bytes = 0
+        self._ended = False
 
     def claim(self, size_bytes: int, *, instead_of_bytes: int = 0, enforced: bool = True) -> None:
         """Count bytes that come; callable from any thread.
@@ -135,8 +136,9 @@ class Held:
         self._accounts.claim(self, size_bytes, instead_of_bytes=instead_of_bytes, enforced=enforced)
 
     def release(self, size_bytes: int) -> None:
-        """These bytes are not in the spool any more."""
-        self._accounts.claim(self, -size_bytes, enforced=False)
+        """These bytes are not in the spool any more; nothing to do once the session has ended."""
+        if not self._ended:
+            self._accounts.claim(self, -size_bytes, enforced=False)
 
     def pledge(self, size_bytes: int) -> None:
         """So much room of the disk is promised to the session, and not taken yet."""
@@ -153,6 +155,7 @@ class Held:
         """The session has ended, and holds nothing."""
         self.allocated()
         self.release(self.size_bytes)
+        self._ended = True
 
 
 def _check_spool(setting: str, most_bytes: int, wanted_bytes: int) -> None:

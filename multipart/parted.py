@@ -27,6 +27,7 @@ from multipart.parted_session import Completed, PartedSession
 from multipart.parts import Layout, ListedPart, StoredPart, suggested_part_size
 from multipart.refusals import PartSizeInvalid, UploadFinished
 from multipart.shelf import Shelf
+from multipart.spool import RESERVED_BYTES
 from multipart.states import Event, State
 from multipart.uninterrupted import to_its_end
 from store.blobs import Blobs
@@ -79,7 +80,8 @@ class PartedSessions:
 
         Raises:
             TooMany, UploadTooLarge: a limit is reached.
-            StorageFull: the disk has no room for so many bytes, beside what is promised to others.
+            StorageFull: the disk has no room for so many bytes, beside what is promised to others. Of less than 1 MiB
+                it is said when the first part comes.
             PartSizeInvalid: size and part size do not go together.
         """
         self._check_open()
@@ -105,7 +107,8 @@ class PartedSessions:
         try:
             if layout is not None:
                 held.pledge(layout.size_bytes)
-                await session.call(self._require_room)
+                if layout.size_bytes >= RESERVED_BYTES:
+                    await session.call(self._require_room)
             await self._ledger.add(row)
         except BaseException:
             self._shelf.forget(session)

@@ -163,17 +163,19 @@ class PartedSession:
         path, start = self.files.path_of(number), self.files.offset_of(number)
         return Stretch(number, path, start + within, length, ends, expected, let_go=self.files.uncached)
 
-    @property
-    def unread_bytes(self) -> int:
-        """How far what has arrived without a gap is ahead of the follower; may be asked in any thread."""
+    def is_ahead(self, far_bytes: int) -> bool:
+        """Whether what has arrived without a gap is so far ahead of the follower; may be asked in any thread.
+
+        It is asked with every piece that arrives, so it looks at no more parts than it has to.
+        """
         number, unread = self.follower.number, -self.follower.within
-        while (kept := self.parts.get(number)) is not None:
+        while unread <= far_bytes and (kept := self.parts.get(number)) is not None:
             unread += kept.stored.size_bytes
             number += 1
         arrival = self.arriving.get(number)
         if number == 1 and self.follower.adopts_first:
-            return 0  # it does not read there
-        return unread + (arrival.written_bytes if arrival is not None else 0)
+            return False  # it does not read there
+        return unread + (arrival.written_bytes if arrival is not None else 0) > far_bytes
 
     def proven(self, number: int) -> None:
         """See `Followed`."""
@@ -191,14 +193,18 @@ class PartedSession:
 
     # -- parts --------------------------------------------------------------------------------------------------------
 
-    async def drop(self, numbers: list[int]) -> None:
-        """These stored parts are missing from now on, in the ledger first."""
+    async def drop(self, numbers: list[int], *, files: bool = True) -> None:
+        """These stored parts are missing from now on, in the ledger first; the `files` of their own go, too.
+
+        Known they stay until their files are gone: whoever sends one meanwhile does so beside it.
+        """
         await self._ledger.remove_parts(self.id, numbers)
+        if files:
+            await self.remove_part_files(numbers)
         for number in numbers:
             kept = self.parts.pop(number, None)
             if kept is not None and self.layout is None:
                 self.held.release(kept.stored.size_bytes)
-        await self.remove_part_files(numbers)
 
     async def remove_part_files(self, numbers: Iterable[int]) -> None:
         """Remove the parts' own files; of a declared size there are none."""
@@ -254,6 +260,7 @@ class PartedSession:
     async def remove_files(self) -> None:
         """Remove everything of it in the spool."""
         await self.quiet()
+        await self.follower.go_back(1)  # nothing reads any more, or would find that bytes are lost
         await self.call(self.files.remove, [self.files.data_path])
         await self.remove_part_files(self.parts)
 
@@ -269,7 +276,8 @@ class PartedSession:
             return
         await self.follower.to_the_end()
         for number in sorted(self.parts):
-            async with self.turn:  # a completion would move the files away under our hands
+            # A completion would move the files away under our hands, and whoever replaces a part that one.
+            async with self.turn, self.part_turn(number):
                 await self._verify_part(number)
 
     async def _verify_part(self, number: int) -> None:

@@ -142,17 +142,14 @@ def _as_a_whole(
     numbers: set[int], stored: Mapping[int, StoredPart], layout: Layout | None, min_part_bytes: int
 ) -> Iterator[str]:
     """Gaps, parts that are stored and not listed, and parts that are too small."""
-    last = layout.count if layout is not None else min(max(numbers), MAX_PARTS)
+    highest = max(numbers)
+    last = layout.count if layout is not None else min(highest, MAX_PARTS)
     for number in range(1, last + 1):
         if number not in numbers:
             held = "stored, but not listed" if number in stored else "missing"
             yield f"part {number} is {held}"
-    yield from (
-        f"part {number} is stored, but not listed"
-        for number in sorted(stored)
-        if number > max(numbers, default=0) and layout is None
-    )
     if layout is None:
+        yield from (f"part {number} is stored, but not listed" for number in sorted(stored) if number > highest)
         for number in sorted(numbers):
             if number in stored and number < last and stored[number].size_bytes < min_part_bytes:
                 size_bytes = stored[number].size_bytes

@@ -45,8 +45,14 @@ def _of_declared(layout: Layout, rows: Sequence[PartRow], data: str, sizes: Mapp
     size_bytes = sizes.get(data)
     if size_bytes is None:
         return _without_file(rows, moved_away=len(rows) == layout.count)
-    lost = [part.number for part in rows if layout.span(part.number).stop > size_bytes]
-    return Remains([part for part in rows if part.number not in set(lost)], lost, frozenset({data}))
+    kept: list[PartRow] = []
+    lost: list[int] = []
+    for part in rows:
+        if layout.span(part.number).stop <= size_bytes:
+            kept.append(part)
+        else:
+            lost.append(part.number)
+    return Remains(kept, lost, frozenset({data}))
 
 
 def _of_files(upload_id: str, rows: Sequence[PartRow], data: str, sizes: Mapping[str, int]) -> Remains:
