@@ -120,10 +120,13 @@ class Journal:
         return json.dumps(document).encode()
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a small file as one step that a crash cannot halve; OSError: all is as it was."""
+def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replace a small file as one step that a crash cannot halve; OSError: all is as it was.
+
+    `mode` is what the file may be to others, as far as the umask lets it.
+    """
     new = path.with_name(path.name + ".new")
-    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(file, "wb") as writing:
             writing.write(content)

@@ -20,6 +20,8 @@ from model.digests import Digest
 from model.errors import RegistryError
 
 ACCEPT: Final = ", ".join(sorted(MANIFEST_TYPES))
+FOR_ALL: Final = 0o644
+"""A layout is for other programs, and may be for other people; the umask has the last word."""
 
 
 class NotPullable(Problem):
@@ -169,7 +171,7 @@ def _named(folder: Path, manifests: list[Pulled], tag: str | None) -> None:
     for each in manifests:
         path = _blob_path(folder, each.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(path, each.content)
+        write_durably(path, each.content, FOR_ALL)
     top = manifests[-1]
     row: dict[str, Any] = {"mediaType": top.manifest.media_type, "digest": str(top.digest), "size": len(top.content)}
     if tag is not None:
@@ -179,8 +181,8 @@ def _named(folder: Path, manifests: list[Pulled], tag: str | None) -> None:
         fcntl.flock(opened, fcntl.LOCK_EX)
         kept = [each for each in _entries(folder) if not _replaced(each, row)]
         index = {"schemaVersion": 2, "manifests": [*kept, row]}
-        write_durably(folder / "index.json", json.dumps(index).encode())
-        write_durably(folder / "oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+        write_durably(folder / "index.json", json.dumps(index).encode(), FOR_ALL)
+        write_durably(folder / "oci-layout", b'{"imageLayoutVersion": "1.0.0"}', FOR_ALL)
     finally:
         os.close(opened)
 

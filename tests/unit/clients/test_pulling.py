@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.unit.clients.fake import Broken, FakeRegistry, Lost, Status
 from tests.unit.clients.steps import Page, pulled, pushed, sha256, some_file
 
 RANGE = 64 * 1024
+os.umask(UMASK := os.umask(0))
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +48,7 @@ async def test_a_layout_comes_back_as_it_was_pushed(tmp_path: Path) -> None:
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
         [row] = json.loads((back / "index.json").read_text())["manifests"]
         assert (row["digest"], row["annotations"]) == (digest, {"org.opencontainers.image.ref.name": "1"})
+        assert {path.stat().st_mode & 0o777 for path in back.rglob("*") if path.is_file()} == {0o644 & ~UMASK}
 
 
 async def test_one_platform_of_an_index_can_be_pulled(tmp_path: Path) -> None:
