@@ -21,6 +21,7 @@ from typing import Any, Final
 from auth.refusals import SigningKeysUnusable
 from model.clock import Clock
 from sigv4.signing import Credentials
+from store.opening import sync_folder
 
 FILE_NAME: Final = "signing-keys.json"
 REVOKE_COMMAND: Final = "registry.py keys rotate --revoke"
@@ -199,12 +200,4 @@ def _write(path: Path, keys: Sequence[Key]) -> None:
         file.flush()
         os.fsync(fd)
     unfinished.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync_folder(path.parent)

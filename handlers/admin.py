@@ -99,8 +99,7 @@ class _Door:
             return await asyncio.to_thread(document, {"result": result})  # it may be long
         except RegistryError as error:
             return wire.answer(error)
-        except Exception:
-            # A fault of ours; the person at the command line gets a sentence, the log the rest.
+        except Exception:  # a fault of ours: the person at the command line gets a sentence, the log the rest
             log.exception("the operation %s failed", request.path)
             return wire.plain_answer(500, "UNKNOWN", "the server failed to do this; its log says more")
 

@@ -140,8 +140,7 @@ class Boundary:
             if isinstance(error, SignatureRefused):
                 signed_log.warning("request %s: signed URL refused: %s", record.request_id, _printable(error.reason))
             return routes.error_answer(_face(request, record), error, call.repository, record.request_id)
-        except Exception:
-            # The last door: whatever gets here is a fault of ours, told in the log and not to the client.
+        except Exception:  # the last door: whatever gets here is a fault of ours, for the log and not for the client
             log.exception("request %s failed: %s %s", record.request_id, record.method, record.path)
             record.error = "internal error"
             fault = RegistryError(
