@@ -6,12 +6,14 @@ out on purpose, since an object store has neither. Keys follow `backends/keys.py
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 from model.errors import StorageFailed
+from sigv4.presigning import Presigned
 
 T = TypeVar("T")
 
@@ -22,6 +24,28 @@ class KeyMissing(StorageFailed):
 
 class ShortRead(StorageFailed):
     """The stored bytes end before their size; what was sent so far must not pass for the whole."""
+
+
+class MultipartGone(StorageFailed):
+    """The store knows no such multipart upload: it was completed, aborted, or dropped by the store itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSlice:
+    """Bytes of a file of this machine: `length_bytes` from `start` on; never held whole in memory."""
+
+    path: Path
+    start: int
+    length_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePart:
+    """A part as the store has it; `etag` as the store says it, without quotes."""
+
+    number: int
+    size_bytes: int
+    etag: str
 
 
 class Backend(Protocol):
@@ -76,6 +100,99 @@ class LocalFile(Protocol):
         Raises:
             KeyMissing: nothing is there.
         """
+        ...
+
+
+@runtime_checkable
+class Multipart(Protocol):
+    """Ability: an object is built from parts that come in any order; invisible until it is assembled."""
+
+    smallest_part_bytes: int
+    """Of every part but the last."""
+    largest_part_bytes: int
+    most_parts: int
+
+    async def begin(self, key: str) -> str:
+        """Begin an object under `key`; returns the store's id of it. What is under `key` stays until `assemble`."""
+        ...
+
+    async def send_part(
+        self, key: str, store_upload_id: str, number: int, source: FileSlice, sha256: str | None = None
+    ) -> RemotePart:
+        """Store one part, replacing an earlier one of that number; the store checks `sha256` (hex) if it is given.
+
+        Raises:
+            MultipartGone; StorageFull, StorageFailed: the part is as it was, or as it should be; send it again.
+        """
+        ...
+
+    async def list_parts(self, key: str, store_upload_id: str) -> list[RemotePart]:
+        """The parts that the store has, by number. Raises: MultipartGone, StorageFailed."""
+        ...
+
+    async def assemble(self, key: str, store_upload_id: str, parts: Sequence[RemotePart]) -> None:
+        """Make `parts`, in order of their numbers, the object under `key`; durable and whole on return.
+
+        Asked again after it succeeded, it succeeds again when the object has the right size.
+
+        Raises:
+            MultipartGone: and there is no such object; StorageFailed.
+        """
+        ...
+
+    async def abort(self, key: str, store_upload_id: str | None) -> None:
+        """Remove an unfinished object and all its parts; returns when the store says that nothing is left.
+
+        None: every unfinished object under exactly this key. An unknown one is fine. What is whole stays.
+        """
+        ...
+
+
+@runtime_checkable
+class Copies(Protocol):
+    """Ability: the store copies by itself, without the bytes passing through here."""
+
+    async def copy(self, source: str, target: str, size_bytes: int, *, sha256: bool = False) -> str | None:
+        """Copy an object of any size; durable on return.
+
+        With `sha256`: the SHA-256 of the whole (hex) as the store computed it while copying, or None where the store
+        does not do that.
+
+        Raises:
+            KeyMissing: there is no `source`; StorageFull, StorageFailed.
+        """
+        ...
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """Ability: clients reach the store themselves, by URLs that are signed for the address that they know it by."""
+
+    @property
+    def native(self) -> bool:
+        """Whether clients may be sent to the store with parts now; changes as the store is looked at again."""
+        ...
+
+    @property
+    def why_not_native(self) -> str:
+        """Why not, for the log and for `storage check`; empty when they may."""
+        ...
+
+    @property
+    def checks_hashes(self) -> bool:
+        """Whether the store itself refuses a body that does not hash to what its URL was signed for."""
+        ...
+
+    def part_url(
+        self, key: str, store_upload_id: str, number: int, *, sha256: str | None, lifetime_s: int
+    ) -> Presigned:
+        """A URL for PUT of one part; `sha256` when the client announced that it sends that hash as a header."""
+        ...
+
+    def link(
+        self, method: str, key: str, *, lifetime_s: int, answer_headers: Mapping[str, str] | None = None
+    ) -> Presigned:
+        """A URL for GET or HEAD of an object; `answer_headers` (Content-Type ...) are what the store then answers."""
         ...
 
 

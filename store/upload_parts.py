@@ -19,6 +19,8 @@ class PartRow:
     number: int
     size_bytes: int
     sha256: str
+    store_etag: str | None = None
+    """What the object store answered for it, once it has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,16 @@ class EndedRow:
     ended_at_s: float
 
 
-_PART = "upload_id, number, size_bytes, sha256"
+_PART = "upload_id, number, size_bytes, sha256, store_etag"
 _ENDED = "id, repository, owner, target, how, digest, size_bytes, parts, ended_at_s"
 
 
 def add_part(tx: Transaction, row: PartRow) -> None:
     """Record a part, in place of what was recorded of that number."""
     tx.execute(
-        f"INSERT INTO upload_part ({_PART}) VALUES (?, ?, ?, ?)"  # noqa: S608 - a constant of ours
-        " ON CONFLICT (upload_id, number) DO UPDATE SET size_bytes = excluded.size_bytes, sha256 = excluded.sha256",
+        f"INSERT INTO upload_part ({_PART}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - a constant of ours
+        " ON CONFLICT (upload_id, number) DO UPDATE SET size_bytes = excluded.size_bytes, sha256 = excluded.sha256,"
+        " store_etag = excluded.store_etag",
         astuple(row),
     )
 

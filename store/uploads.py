@@ -31,18 +31,20 @@ class UploadRow:
     assembled_digest: str | None = None
     """Of one that is complete under a temporary name: the digest of the whole, and its size."""
     assembled_bytes: int | None = None
+    mode: str = "buffered"
+    """Or `native`: clients put the parts straight into the store."""
 
 
 _COLUMNS = (
     "id, repository, algorithm, created_at_s, touched_at_s, owner, declared_size_bytes, part_size_bytes, state,"
-    " kind, target, assembled_digest, assembled_bytes"
+    " kind, target, assembled_digest, assembled_bytes, mode"
 )
 
 
 def insert(tx: Transaction, row: UploadRow) -> None:
     """Record a new session."""
     tx.execute(
-        f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - ours
+        f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - ours
         astuple(row),
     )
 
