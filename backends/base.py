@@ -30,6 +30,17 @@ class MultipartGone(StorageFailed):
     """The store knows no such multipart upload: it was completed, aborted, or dropped by the store itself."""
 
 
+class StoreUnavailable(StorageFailed):
+    """The store does not answer, or not in time; nothing was lost, and we notice by ourselves when it is back.
+
+    `retry_after_s`: when trying again makes sense.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 @dataclass(frozen=True, slots=True)
 class FileSlice:
     """Bytes of a file of this machine: `length_bytes` from `start` on; never held whole in memory."""

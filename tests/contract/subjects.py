@@ -2,14 +2,24 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import aiohttp
 
 from backends.base import Backend
 from backends.filecalls import FileCalls
 from backends.fs import FsBackend
 from backends.memory import MemoryBackend
+from backends.memory_parts import MemoryStore
+from backends.s3.backend import open_store
+from backends.s3.settings import StoreSettings
+from model.clock import SystemClock
+from tests.support.faultproxy import FaultProxy
+from tests.support.objectstore import Bucket, ObjectStore
+from tests.support.storefaults import FULL, Call
 
 
 @dataclass(frozen=True)
@@ -78,9 +88,8 @@ def files(folder: Path, *, crosses: bool, durable: bool = True) -> Subject:
     return Subject(backend, spool, lambda key, size: os.truncate(root / key, size), fill)
 
 
-def memory(folder: Path) -> Subject:
+def memory(folder: Path, backend: MemoryBackend) -> Subject:
     """A dictionary."""
-    backend = MemoryBackend()
 
     def shorten(key: str, size_bytes: int) -> None:
         backend.values[key] = backend.values[key][:size_bytes]
@@ -91,9 +100,60 @@ def memory(folder: Path) -> Subject:
     return Subject(backend, folder, shorten, fill)
 
 
+def settings_of(bucket: Bucket, endpoint: str = "") -> StoreSettings:
+    """What leads to that bucket; by another address than the store's own when there is a proxy."""
+    store = bucket.store
+    return StoreSettings(
+        bucket=bucket.name,
+        endpoint=endpoint or store.url,
+        region=store.region,
+        prefix=bucket.prefix,
+        key_id=store.key_id,
+        secret=store.secret,
+    )
+
+
+@asynccontextmanager
+async def s3(folder: Path, store: ObjectStore, prefix: str = "some/prefix") -> AsyncIterator[Subject]:
+    """A real store that verifies signatures; only that it is full is said by a proxy before it."""
+    bucket = store.new_bucket(prefix=prefix)
+    with FaultProxy(store.netloc) as proxy:
+        settings = settings_of(bucket, proxy.url)
+        async with open_store(settings, SystemClock(), aiohttp.ClientSession, look=False) as backend:
+            yield Subject(
+                backend,
+                folder,
+                lambda key, size: bucket.write(key, bucket.read(key)[:size]),
+                lambda: void(proxy.on(FULL, Call.PUT, Call.PART, Call.CREATE, Call.COPY)),
+            )
+
+
+def void(_: object) -> None:
+    """Nothing of it."""
+
+
 SUBJECTS: dict[str, Callable[[Path], Subject]] = {
-    "memory": memory,
+    "memory": lambda folder: memory(folder, MemoryBackend()),
+    "memory as an object store": lambda folder: memory(folder, MemoryStore()),
     "files": lambda folder: files(folder, crosses=False),
     "files not durable": lambda folder: files(folder, crosses=False, durable=False),
     "files with the spool elsewhere": lambda folder: files(folder, crosses=True),
 }
+"""Those that need nobody else."""
+S3, OLD_S3 = "s3", "s3 by Debian's older Swift"
+STORES = (S3, OLD_S3)
+"""Those that are a bucket of a real store."""
+
+
+@asynccontextmanager
+async def subject_named(name: str, folder: Path, store: Callable[[str], ObjectStore]) -> AsyncIterator[Subject]:
+    """One of `SUBJECTS`, or a bucket of one of `STORES`, which `store` gives when it is needed."""
+    if name in STORES:
+        async with s3(folder, store(name)) as subject:
+            yield subject
+    else:
+        yield SUBJECTS[name](folder)
+
+
+FIXTURES = {S3: "object_store", OLD_S3: "debian_store"}
+"""The fixture that gives each store."""

@@ -1,0 +1,99 @@
+"""Opening a store: its keys, its client, and a first question, so that wrong settings are known at the start.
+
+aiobotocore is imported here, and by nobody who does not open a store.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from backends.base import StoreUnavailable
+from backends.s3 import refused
+from backends.s3.bodies import Bodies
+from backends.s3.calls import Calls
+from backends.s3.control import open_control
+from backends.s3.credentials import Keys
+from backends.s3.direct import DirectUrls
+from backends.s3.errors import CallFailed, StoreDenied, StoreRefused, Trouble
+from backends.s3.objects import Health, S3Backend
+from backends.s3.settings import DEFAULT_REGION, StoreSettings
+from model.clock import Clock
+from model.errors import Unavailable
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["Health", "S3Backend", "open_store"]
+
+log: Final = logging.getLogger("holdfast.store")
+
+_HARMLESS: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"})
+_REMEDY: Final = "correct the settings of the store; `registry.py storage check` tells more"
+
+
+@asynccontextmanager
+async def open_store(
+    settings: StoreSettings, clock: Clock, make_session: Callable[[], "aiohttp.ClientSession"], *, look: bool = True
+) -> AsyncIterator[S3Backend]:
+    """The store, open and looked at. One that does not answer is no obstacle: it is waited for (`S3Backend.watch`).
+
+    Without `look` nobody finds out what it can do for clients; enough for a command that only reads and writes.
+
+    Raises:
+        StoreRefused: it answers, and the settings are wrong: bucket, keys, region, or no store at all.
+    """
+    keys, bodies = Keys(settings, clock), Bodies()
+    await keys.open()
+    try:
+        async with make_session() as session, open_control(settings, clock, keys, session) as control:
+            calls = Calls(settings, clock, keys, control, session, bodies)
+            backend = S3Backend(calls, DirectUrls(settings, clock, calls.credentials))
+            if await _reachable(calls) and look:
+                await backend.look()
+            yield backend
+    finally:
+        bodies.close()
+
+
+async def _reachable(calls: Calls) -> bool:
+    """Whether the store answers; then everything about the bucket and the keys is right. Raises: StoreRefused."""
+    settings = calls.settings
+    try:
+        with calls.quietly():  # whoever starts us is told by the error
+            await calls.first_question()
+    except StoreUnavailable as error:
+        await calls.probe()
+        reason = calls.circuit.reason or error
+        log.warning("the store %s does not answer yet, and is waited for: %s", settings.base_url, reason)
+        return False
+    except StoreDenied as error:
+        raise StoreRefused(error.reason, _REMEDY) from error
+    except Unavailable as error:
+        failed = error.__cause__
+        if not isinstance(failed, CallFailed) or failed.refusal is None:
+            raise StoreRefused(f"the store {settings.base_url} cannot be used: {error}", _REMEDY) from error
+        if failed.trouble is Trouble.NO_BUCKET and settings.create_bucket:
+            await _make_bucket(calls)
+            return True
+        told = refused.remedy(failed.refusal, settings, calls.credentials().key_id)
+        raise StoreRefused(f"{settings.base_url}: {told}", _REMEDY) from error
+    return True
+
+
+async def _make_bucket(calls: Calls) -> None:
+    """Make the bucket (M15). Raises: StoreRefused."""
+    settings = calls.settings
+    where: dict[str, Any] = {}
+    if not settings.endpoint and settings.region != DEFAULT_REGION:
+        where = {"CreateBucketConfiguration": {"LocationConstraint": settings.region}}
+    try:
+        await calls.control("create_bucket", **where)
+    except Unavailable as error:
+        failed = error.__cause__
+        code = failed.refusal.code if isinstance(failed, CallFailed) and failed.refusal else ""
+        if code not in _HARMLESS:
+            told = f"the bucket {settings.bucket!r} is missing and cannot be made: {error}"
+            raise StoreRefused(told, "make it by hand, or choose another name") from error
+    else:
+        log.info("the bucket %s was missing and has been made", settings.bucket)

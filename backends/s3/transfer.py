@@ -1,0 +1,231 @@
+"""Single signed requests that carry bytes: one try each, streamed both ways, bounded in time (s3-sigv4 1.1, 6.3).
+
+Signed in the header form with the payload's hash: it means the same to all families of stores, and every one of them
+checks the body against it. The URL goes out exactly as it was signed. aiohttp's client is imported when it is needed,
+so that a server on a directory starts without it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from backends.base import FileSlice
+from backends.s3 import refused
+from backends.s3.bodies import Bodies, length_of
+from backends.s3.errors import CallFailed, Trouble
+from backends.s3.settings import StoreSettings
+from model.clock import Clock
+from model.errors import StorageFailed
+from model.units import KIB, MIB
+from sigv4.authorization import signed_headers
+from sigv4.canonical import EMPTY_SHA256, canonical_query, encoded_path
+from sigv4.signing import Credentials
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_S: Final = 3.0
+STALL_S: Final = 30.0
+"""For how long no byte may move in the middle of a body."""
+ANSWER_S: Final = 120.0
+"""For an answer to a body that has gone out whole: the store may have to write it to three disks first."""
+FIRST_BYTE_S: Final = 10.0
+"""For an answer to a request without a body."""
+PIECE_BYTES: Final = MIB
+_BUFFER_BYTES: Final = 512 * KIB
+_ERROR_BYTES: Final = 64 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked: `key` is the full one, empty for the bucket; `headers` are signed as well."""
+
+    method: str
+    key: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+    @property
+    def path(self) -> str:
+        """Below the bucket, decoded."""
+        return f"/{self.key}"
+
+
+class Transfer:
+    """Requests to one bucket, by connections that are kept."""
+
+    def __init__(self, settings: StoreSettings, clock: Clock, session: "aiohttp.ClientSession", bodies: Bodies) -> None:
+        self._place = settings.internal
+        self._region = settings.region
+        self._clock = clock
+        self._session = session
+        self._bodies = bodies
+
+    async def put(
+        self, credentials: Credentials, request: Request, source: FileSlice | bytes, sha256: str
+    ) -> Mapping[str, str]:
+        """Send bytes that have that hash; the headers of the answer, in lower case, an `etag` among them.
+
+        Raises:
+            CallFailed; StorageFailed: our own file cannot be read.
+        """
+        troubles: list[StorageFailed] = []
+        try:
+            async with asyncio.timeout(None) as stall:
+                body = self._body(source, stall, troubles)
+                response = await self._answer(credentials, request, sha256, body, length_of(source), ANSWER_S)
+                await self.closed(response)
+                return lowered(_of_object(response).headers)
+        except TimeoutError:
+            raise CallFailed(Trouble.BROKEN, f"no byte moved for {STALL_S:.0f} s") from None
+        except CallFailed:
+            if troubles:
+                raise troubles[0] from None
+            raise
+
+    async def get(self, credentials: Credentials, request: Request) -> "aiohttp.ClientResponse":
+        """An answer whose body is yet to be read, by `pieces`; the caller closes it. Raises: CallFailed."""
+        response = await self._answer(credentials, request, EMPTY_SHA256, None, 0, FIRST_BYTE_S)
+        return _of_object(response) if request.key else response
+
+    async def closed(self, response: "aiohttp.ClientResponse") -> None:
+        """Be through with an answer whose body does not matter; a short one is read, which keeps the connection."""
+        import aiohttp
+
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            await _beginning(response)
+        response.close()
+
+    async def pieces(self, response: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:
+        """The body as it comes, in pieces of up to 1 MiB. Raises: CallFailed when it breaks off."""
+        import aiohttp
+
+        try:
+            async for piece in response.content.iter_chunked(PIECE_BYTES):
+                yield piece
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise CallFailed(Trouble.BROKEN, f"the answer broke off: {_told(error)}") from error
+
+    async def _body(
+        self, source: FileSlice | bytes, stall: asyncio.Timeout, troubles: list[StorageFailed]
+    ) -> AsyncIterator[bytes]:
+        """The pieces of a body; each gives the store more time, and the last one the time for its answer.
+
+        What goes wrong with our own file is put aside, since the client of aiohttp makes its own error of it.
+        """
+        loop = asyncio.get_running_loop()
+        stall.reschedule(loop.time() + STALL_S)
+        try:
+            async for piece in self._bodies.pieces(source):
+                stall.reschedule(loop.time() + STALL_S)
+                yield piece
+        except StorageFailed as error:
+            troubles.append(error)
+            raise
+        stall.reschedule(loop.time() + STALL_S + ANSWER_S)
+
+    async def _answer(
+        self,
+        credentials: Credentials,
+        request: Request,
+        payload: str,
+        body: AsyncIterator[bytes] | None,
+        length_bytes: int,
+        answer_s: float,
+    ) -> "aiohttp.ClientResponse":
+        import aiohttp
+        from yarl import URL
+
+        signed = signed_headers(
+            credentials,
+            self._place,
+            request.method,
+            request.path,
+            request.query,
+            region=self._region,
+            now_s=self._clock.now_s(),
+            payload=payload,
+            headers=request.headers,
+        )
+        sent = {**signed, "accept-encoding": "identity"}
+        if body is not None:
+            sent["content-length"] = str(length_bytes)
+        query = canonical_query(request.query.items())
+        url = f"{self._place.root}{self._place.prefix}{encoded_path(request.path)}{'?' if query else ''}{query}"
+        try:
+            response = await self._session.request(
+                request.method,
+                URL(url, encoded=True),
+                headers=sent,
+                data=body,
+                allow_redirects=False,
+                auto_decompress=False,
+                skip_auto_headers=("Content-Type",),
+                read_bufsize=_BUFFER_BYTES,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=answer_s),
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise CallFailed(trouble_of_connection(error), _told(error)) from error
+        if response.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NO_CONTENT):
+            return response
+        try:
+            raise await self._refusal(response, request, signed)
+        finally:
+            response.close()
+
+    async def _refusal(
+        self, response: "aiohttp.ClientResponse", request: Request, signed: Mapping[str, str]
+    ) -> CallFailed:
+        """What the store said instead of yes."""
+        import aiohttp
+
+        body = b""
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            body = await _beginning(response)
+        headers = lowered(response.headers)
+        return CallFailed.by(
+            refused.read(response.status, body, headers),
+            headers,
+            now_s=self._clock.now_s(),
+            canonical=refused.canonical_of(self._place, request.method, request.path, request.query, signed),
+        )
+
+
+def _of_object(response: "aiohttp.ClientResponse") -> "aiohttp.ClientResponse":
+    """`response`, if it speaks of an object. Behind a 200 there may be an error, or no store at all: CallFailed."""
+    if response.headers.get("ETag"):
+        return response
+    response.close()
+    raise CallFailed(Trouble.BROKEN, f"{response.status}, but without an ETag")
+
+
+async def _beginning(response: "aiohttp.ClientResponse") -> bytes:
+    """The body of an answer that is not content, or as much of it as anybody wants."""
+    body = bytearray()
+    while len(body) < _ERROR_BYTES and (piece := await response.content.read(_ERROR_BYTES)):
+        body += piece
+    return bytes(body)
+
+
+def lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an answer by their names in lower case."""
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def trouble_of_connection(error: object) -> Trouble:
+    """Whether no answer came, or none that could be read as HTTP."""
+    import aiohttp
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    unreadable = isinstance(error, (aiohttp.ClientResponseError, HttpProcessingError))
+    return Trouble.UNREADABLE if unreadable else Trouble.BROKEN
+
+
+def _told(error: Exception) -> str:
+    """The words for a connection that failed."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return f"{type(error).__name__}: {error}"[:200]
