@@ -114,7 +114,7 @@ def require_registry(data_dir: Path) -> None:
 
 async def _inside(config: Config, operation: str, parameters: dict[str, str]) -> Answer:
     """Do it ourselves, holding the folder. No upload expires by that: how long they live is the server's to know."""
-    async with open_rooms(replace(config, upload_expiry_s=float("inf"))) as rooms:
+    async with open_rooms(replace(config, upload_expiry_s=float("inf")), look=False) as rooms:
         try:
             return await perform(Desk(rooms), operation, parameters)
         except RegistryError as error:

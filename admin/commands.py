@@ -9,19 +9,21 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
-from pathlib import Path
 from typing import Final
 
-from admin import rendering
-from admin.asking import NobodyAnswers, NotDone, ask, ask_running, when_free
+from admin import rendering, restoring
+from admin.asking import NobodyAnswers, NotDone, ask, ask_running
 from admin.operations import Answer
 from cli import PROGRAM, Command, Invocation, UsageError, json_option
-from model.clock import SystemClock
-from store import backups
-from store.folder import DataFolder
+from config.settings import BY_NAME
 
 FOLDERS: Final = ("data_dir", "storage_root_dir", "storage_driver")
 """The settings that say which registry is meant."""
+STORE: Final = (
+    *(*FOLDERS, "listen", "disable_presigned_urls"),
+    *(name for name in BY_NAME if name.startswith(("s3_", "aws_"))),
+)
+"""Those that say which object store is meant, and whether clients may be sent there."""
 
 Run = Callable[[Invocation], int]
 Arguments = Callable[[argparse.ArgumentParser], None]
@@ -136,28 +138,20 @@ def catalog_copies(invocation: Invocation) -> int:
 
 @_telling_why
 def restore(invocation: Invocation) -> int:
-    """Put a copy in the place of the catalog. The server must be stopped; what is replaced is kept."""
-    config, copy = invocation.config, Path(invocation.options.file).absolute()
-    if not config.data_dir.is_dir():
-        raise UsageError(f"there is no folder {config.data_dir}; name the registry's with --data")
-    try:
-        running = ask_running(config, "status")
-    except NobodyAnswers:
-        replaced = when_free(config, lambda: _restored(config.data_dir, config.storage_root, copy))
-    else:
-        raise NotDone(f"the server is running on {config.data_dir} (process {running['pid']}); stop it first")
-    answer = {"restored": str(copy), "replaced": str(replaced) if replaced else None}
-    return _tell(invocation, answer, rendering.restored)
+    """Put a copy in the place of the catalog. The server must be stopped; what is replaced is kept.
+
+    Where there is no catalog, as on a machine that takes the place of a lost one, the newest copy is taken unless
+    another is named; those in the bucket count as well.
+    """
+    if invocation.options.list:
+        return _tell(invocation, restoring.there_are(invocation.config), rendering.copies)
+    return _tell(invocation, restoring.brought_back(invocation.config, invocation.options.file), rendering.restored)
 
 
-def _restored(data_dir: Path, storage_root: Path, copy: Path) -> Path | None:
-    """Restore under the folder's lock; where the former catalog went."""
-    folder = DataFolder(data_dir, storage_root)
-    folder.open()
-    try:
-        return backups.restore(data_dir, copy, SystemClock())
-    finally:
-        folder.close()
+def _of_restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", nargs="?", help="as --list shows it; the newest if there is no catalog")
+    parser.add_argument("--list", action="store_true", help="say which copies there are, here and in the bucket")
+    json_option(parser)
 
 
 @_telling_why
@@ -170,6 +164,23 @@ def status(invocation: Invocation) -> int:
             print(json.dumps({"running": False, "data_dir": str(invocation.config.data_dir)}, indent=2))
         raise
     return _tell(invocation, answer, rendering.status)
+
+
+@_telling_why
+def storage_check(invocation: Invocation) -> int:
+    """Try the object store with the settings of the server: what works, what is slow, what is done instead.
+
+    Exit code 0 when it does all that is needed, as it was set up. What lies in the bucket and nobody knows any more is
+    listed, and with --fix removed: only below holdfast/, and while a server runs only what is an hour old.
+    """
+    from admin.storage import check  # here, since it brings all that speaks to object stores
+
+    return check(invocation)
+
+
+def _of_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fix", action="store_true", help="remove what lies in the bucket and nobody knows any more")
+    json_option(parser)
 
 
 def _arguments(*names: tuple[str, str], yes: bool = False, prefix: bool = False, revoke: bool = False) -> Arguments:
@@ -214,13 +225,8 @@ COMMANDS: Final = (
         FOLDERS,
     ),
     Command(("keys", "rotate"), "sign URLs with a new key", keys_rotate, _arguments(revoke=True), FOLDERS),
+    Command(("storage", "check"), "try the object store", storage_check, _of_store, STORE),
     Command(("catalog", "backup"), "take a copy of the catalog now", catalog_backup, _arguments(), FOLDERS),
     Command(("catalog", "copies"), "list the copies of the catalog", catalog_copies, _arguments(), FOLDERS),
-    Command(
-        ("restore",),
-        "bring back a copy of the catalog; the server must be stopped",
-        restore,
-        _arguments(("FILE", "as `catalog copies` shows it")),
-        FOLDERS,
-    ),
+    Command(("restore",), "bring back a copy of the catalog; the server must be stopped", restore, _of_restore, STORE),
 )

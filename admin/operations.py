@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from admin import copies
+from config import Config
 from model import names
 from model.clock import rfc3339
 from model.errors import Invalid, ManifestUnknown, NameUnknown, Unsupported, UploadUnknown
@@ -23,9 +25,10 @@ from multipart.parted import PartedSession
 from multipart.session import Session
 from multipart.spool import storage_error
 from rooms import Rooms
-from store import backups
+from store import blob_rows, store_objects
 from store.opening import translated
 from store.values import RepositorySize
+from stores import store_settings
 
 log = logging.getLogger("holdfast.admin")
 
@@ -169,10 +172,32 @@ async def _digest(desk: Desk, repository: str, tag: str) -> str | None:
 async def uploads_list(desk: Desk) -> Answer:
     """The open upload sessions of both kinds, oldest first; `bytes` is what they have stored.
 
-    Of one in parts, `size_bytes` and `total_parts` are those that were declared, if they were.
+    Of one in parts, `size_bytes` and `total_parts` are those that were declared, if they were. Where content is in an
+    object store, `in_store` says what that has, what waits to be sent, and what hinders it; `proving` how far a whole
+    has been read again that clients put there themselves.
     """
     sessions, now_s = _sessions(desk), desk.rooms.clock.now_s()
-    return {"uploads": await asyncio.to_thread(lambda: [_upload(session, now_s) for session in sessions])}
+    afar = [_in_store(desk, session) for session in sessions]
+    told = await asyncio.to_thread(lambda: [_upload(session, now_s) for session in sessions])
+    return {"uploads": [{**upload, **more} for upload, more in zip(told, afar, strict=True)]}
+
+
+def _in_store(desk: Desk, session: Session | PartedSession) -> Answer:
+    """How far the object store has one session, where there is one."""
+    objects = desk.rooms.objects
+    upload = None if objects is None else objects.remote.of(session.id)
+    proving = session.proving if isinstance(session, PartedSession) else None
+    return {
+        "mode": session.mode if isinstance(session, PartedSession) else "buffered",
+        "in_store": None
+        if upload is None
+        else {
+            "bytes": sum(part.size_bytes for part in upload.confirmed.values()),
+            "waiting_bytes": upload.unsent_bytes,
+            "trouble": "" if upload.failure is None else upload.failure.message,
+        },
+        "proving": None if proving is None else {"bytes": proving.done_bytes, "of_bytes": proving.total_bytes},
+    }
 
 
 def _sessions(desk: Desk) -> list[Session | PartedSession]:
@@ -252,23 +277,28 @@ async def catalog_backup(desk: Desk) -> Answer:
     except Exception as error:  # SQLite's, which only the store knows by name
         raise translated(error) from error
     log.info("the catalog was copied to %s", path)
-    copies = await catalog_copies(desk)
-    return next(copy for copy in copies["copies"] if copy["path"] == str(path))
+    there = await copies.sent(desk.rooms.catalog, desk.rooms.backend)
+    answer = await catalog_copies(desk)
+    taken: Answer = next(copy for copy in answer["copies"] if copy["path"] == str(path))
+    return {**taken, **there}
 
 
 async def catalog_copies(desk: Desk) -> Answer:
-    """The copies of the catalog, the newest first."""
-    copies = await asyncio.to_thread(backups.list_backups, desk.rooms.catalog.data_dir)
-    now_s = desk.rooms.clock.now_s()
-    return {"copies": [_copy(copy, now_s) for copy in copies]}
+    """The copies of the catalog here and in the bucket, the newest first."""
+    rooms = desk.rooms
+    return await copies.listed(rooms.catalog.data_dir, rooms.backend, rooms.clock.now_s())
 
 
-def _copy(copy: backups.Backup, now_s: float) -> Answer:
+async def storage_known(desk: Desk) -> Answer:
+    """What in an object store the catalog knows of, settled blobs apart: keys, and the store's ids of uploads."""
+    catalog = desk.rooms.catalog
+    rows = await catalog.read(store_objects.all_rows)
+    unsettled = await catalog.read(blob_rows.unsettled)
     return {
-        "path": str(copy.path),
-        "size_bytes": copy.size_bytes,
-        "taken_at": rfc3339(copy.taken_at_s),
-        "age_s": max(0, round(now_s - copy.taken_at_s)),
+        "keys": sorted({row.key for row in rows} | {key for _, key in unsettled}),
+        "upload_ids": sorted({row.store_upload_id for row in rows if row.store_upload_id}),
+        "content": await catalog.read(blob_rows.has_content),
+        "serving": desk.serving is not None,
     }
 
 
@@ -292,10 +322,16 @@ async def status(desk: Desk) -> Answer:
         **counts,
         "data_dir": str(config.data_dir),
         "storage_root": str(config.storage_root),
+        "bucket": _bucket(config),
         "catalog_bytes": await asyncio.to_thread(_size_of, rooms.catalog.path) or 0,
         "free_bytes": usage.free,
         "size_bytes": usage.total,
     }
+
+
+def _bucket(config: Config) -> str | None:
+    """Which bucket content is in; None when it is in none."""
+    return f"{config.s3_bucket} at {store_settings(config).base_url}" if config.storage_driver == "s3" else None
 
 
 def _size_of(path: Path) -> int | None:
@@ -318,5 +354,6 @@ OPERATIONS: Final[Mapping[str, Callable[..., Awaitable[Answer]]]] = {
     "keys.rotate": keys_rotate,
     "catalog.backup": catalog_backup,
     "catalog.copies": catalog_copies,
+    "storage.known": storage_known,
     "status": status,
 }

@@ -95,6 +95,12 @@ def uploads(answer: Answer) -> Iterator[str]:
     if any(row["kind"] == "parts" for row in rows):
         heads += ["PARTS>", "TARGET"]
         told = [[*cells, *_parts(row)] for cells, row in zip(told, rows, strict=True)]
+    if any(row["in_store"] for row in rows):
+        heads += ["MODE", "IN STORE>", "WAITING>"]
+        told = [[*cells, *_in_store(row)] for cells, row in zip(told, rows, strict=True)]
+    if any(row["proving"] for row in rows):
+        heads += ["PROVEN>"]
+        told = [[*cells, _proving(row)] for cells, row in zip(told, rows, strict=True)]
     yield from table(heads, told)
 
 
@@ -107,6 +113,21 @@ def _upload(row: Answer) -> list[object]:
 def _parts(row: Answer) -> list[object]:
     parts = "-" if row["kind"] == "sequence" else _of(str(row["parts"]), row["total_parts"])
     return [parts, row["target"] or "-"]
+
+
+def _in_store(row: Answer) -> list[object]:
+    """Its mode, what the object store has of it, and what waits to be sent there, with what hinders it."""
+    there = row["in_store"]
+    if there is None:
+        return [row["mode"], "-", "-"]
+    hindered = f" ({there['trouble']})" if there["trouble"] and there["waiting_bytes"] else ""
+    return [row["mode"], human_bytes(there["bytes"]), f"{human_bytes(there['waiting_bytes'])}{hindered}"]
+
+
+def _proving(row: Answer) -> str:
+    """How far a whole that clients put into the store has been read again."""
+    proving = row["proving"]
+    return "-" if proving is None else _of(human_bytes(proving["bytes"]), human_bytes(proving["of_bytes"]))
 
 
 def _of(held: str, whole: object) -> str:
@@ -131,16 +152,31 @@ def rotated_keys(answer: Answer) -> Iterator[str]:
 def new_copy(answer: Answer) -> Iterator[str]:
     """`catalog backup`."""
     yield f"Copied the catalog to {clean(answer['path'])} ({human_bytes(answer['size_bytes'])})."
+    if answer.get("bucket"):
+        yield "It is in the bucket too."
+    yield from _bucket_unknown(answer)
 
 
 def copies(answer: Answer) -> Iterator[str]:
-    """`catalog copies`."""
+    """`catalog copies`, `restore --list`."""
     rows = answer["copies"]
     if not rows:
         yield "No copies of the catalog yet."
-        return
-    told = [[row["taken_at"], human_span(row["age_s"]), human_bytes(row["size_bytes"]), row["path"]] for row in rows]
-    yield from table(["TAKEN", "AGE>", "SIZE>", "FILE"], told)
+    else:
+        told = [
+            [row["taken_at"], human_span(row["age_s"]), human_bytes(row["size_bytes"]), row["path"]] for row in rows
+        ]
+        yield from table(["TAKEN", "AGE>", "SIZE>", "FILE"], told)
+    yield from _bucket_unknown(answer)
+
+
+def _copy(row: Answer) -> list[str]:
+    return [row["taken_at"], human_span(row["age_s"]), human_bytes(row["size_bytes"]), row["path"]]
+
+
+def _bucket_unknown(answer: Answer) -> Iterator[str]:
+    if "bucket_unknown" in answer:
+        yield f"The bucket could not be asked: {clean(answer['bucket_unknown'])}."
 
 
 def restored(answer: Answer) -> Iterator[str]:
@@ -160,6 +196,7 @@ def status(answer: Answer) -> Iterator[str]:
         ("listening", ", ".join(answer["listening"])),
         ("folder", answer["data_dir"]),
         ("storage", answer["storage_root"]),
+        *([("bucket", answer["bucket"])] if answer.get("bucket") else []),
         ("free", f"{free} of {size}"),
         ("catalog", human_bytes(answer["catalog_bytes"])),
         ("content", ", ".join([*holds, counted(answer["manifests"], "manifest")])),

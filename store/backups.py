@@ -6,6 +6,8 @@
         catalog-20261120T160148123456Z.sqlite3     whole and synced, or not there under this name
         replaced-20261121T080000000000Z/           what a restore put aside, with its log
 
+With content in an object store each daily copy goes to the bucket too (`store/bucket_copies.py`).
+
 A copy is a plain SQLite file. Names live in the catalog alone, so a copy brings back every name it had, for all bytes
 that are still in the store.
 """
@@ -16,6 +18,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from model.clock import Clock
+from model.errors import Unavailable
 from model.units import DAY_S, HOUR_S
 from store.opening import CATALOG_NAME, known_version, sync_folder, version_of
 from store.refusals import CatalogError, CatalogTooNew
@@ -51,10 +55,20 @@ def list_backups(data_dir: Path) -> list[Backup]:
     """The copies there are, the newest first."""
     found = []
     for path in (data_dir / FOLDER_NAME).glob("catalog-*.sqlite3"):
-        with suppress(ValueError):  # a file that somebody named otherwise is theirs
-            taken = datetime.strptime(path.stem.removeprefix("catalog-"), _STAMP).replace(tzinfo=UTC)
-            found.append(Backup(path, taken.timestamp(), path.stat().st_size))
+        taken = taken_at_s(path.name)
+        if taken is not None:  # a file that somebody named otherwise is theirs
+            found.append(Backup(path, taken, path.stat().st_size))
     return sorted(found, key=lambda copy: copy.path.name, reverse=True)
+
+
+def taken_at_s(name: str) -> float | None:
+    """When the copy of that file name was taken; None when it is not the name of a copy."""
+    if not (name.startswith("catalog-") and name.endswith(".sqlite3")):
+        return None
+    with suppress(ValueError):
+        stamp = name.removeprefix("catalog-").removesuffix(".sqlite3")
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
+    return None
 
 
 def newest(data_dir: Path) -> Path | None:
@@ -126,14 +140,22 @@ def is_due(data_dir: Path, clock: Clock) -> bool:
     return not copies or clock.now_s() - copies[0].taken_at_s >= DAY_S
 
 
-async def keep_daily(data_dir: Path, clock: Clock) -> None:
-    """Take a copy whenever one is due, until cancelled; a copy that fails is logged and tried again in an hour."""
+async def keep_daily(data_dir: Path, clock: Clock, elsewhere: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Take a copy whenever one is due, until cancelled; what fails is logged and tried again in an hour.
+
+    `elsewhere` sees that the newest is kept in another place as well (`store/bucket_copies.py`).
+    """
     while True:
         if is_due(data_dir, clock):
             try:
                 await asyncio.to_thread(backup, data_dir, clock)
             except (OSError, sqlite3.Error) as error:
                 _log.error("the daily copy of the catalog failed: %s", error)
+        if elsewhere is not None:
+            try:
+                await elsewhere()
+            except (OSError, sqlite3.Error, Unavailable) as error:
+                _log.error("the catalog could not be copied to the bucket, it is tried again in an hour: %s", error)
         await asyncio.sleep(HOUR_S)
 
 

@@ -1,44 +1,38 @@
-"""Blobs: which repository may see which bytes, and how bytes become visible.
+"""Blobs: content by digest, seen through a repository. What the rest of the program asks of them is here.
 
-    commit   backend.put (durable, unseen) ── one transaction: blob, membership, the upload's row gone ── answer
-    read     membership from memory or catalog ── stored length checked ── bytes
+    commit   bytes durable, unseen ── one transaction: blob, membership, the upload's row gone ── answer
+             (store/blob_commits.py)
+    read     membership from memory or catalog ── where the bytes lie (store/places.py) ── bytes
+             (store/blob_reads.py)
 
-A crash between the two steps of a commit leaves bytes that nobody can see; the next commit of the same content replaces
-them.
+A crash between the two steps of a commit leaves bytes that nobody can see.
 """
 
-import asyncio
-import errno
-import io
-import logging
-import os
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from backends.base import Backend, KeyMissing, LocalFile, in_thread
+from backends.base import Backend, Direct
 from model.clock import Clock
 from model.digests import Digest
-from model.errors import BlobUnknown, StorageFailed, StorageFull
+from model.errors import BlobUnknown
+from sigv4.presigning import Presigned
 from store import blob_rows as rows
+from store.blob_commits import Commits
+from store.blob_reads import Reads
 from store.catalog import Catalog
+from store.condition import Condition, not_whole
 from store.hot import Hot, Kind, Shelf
 from store.layout import blob_key
+from store.places import Places
 from store.upload_parts import EndedRow
 from store.values import LocalBlob, SmallBlob, StreamedBlob
 
 THREADS: Final = 4
 """For opening files, and for reading small ones whole; neither waits for a client."""
-FRESH_S: Final = 600.0
-FRESH_AT_MOST: Final = 1024
-"""How long, and of how many blobs, it is remembered that they were just stored."""
 _SHARED: Final = ""
-
-_log = logging.getLogger(__name__)
 
 
 class Blobs:
@@ -47,24 +41,32 @@ class Blobs:
     def __init__(self, catalog: Catalog, backend: Backend, hot: Hot, clock: Clock, *, small_blob_bytes: int) -> None:
         """Blobs of up to `small_blob_bytes` are read whole, and from the second read on kept in memory."""
         self._catalog = catalog
-        self._backend = backend
+        self._direct = backend if isinstance(backend, Direct) else None
         self._hot = hot
         self._clock = clock
         self._small_bytes = small_blob_bytes
         self._sizes: Shelf[int] = Shelf(hot, Kind.BLOB)
         self._contents: Shelf[bytes] = Shelf(hot, Kind.CONTENT)
-        self._fresh: OrderedDict[Digest, float] = OrderedDict()
-        """What this process stored lately, and when: only that need not be stored again when it is pushed again."""
-        self._damaged: set[Digest] = set()  # found so when read; the next commit of the content replaces the bytes
-        self._turns: dict[Digest, tuple[asyncio.Lock, int]] = {}
-        self._committing: set[asyncio.Task[None]] = set()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        self.condition = Condition(clock)
+        self.places = Places(catalog, backend)
+        self.commits = Commits(catalog, backend, clock, places=self.places, condition=self.condition, pool=self._pool)
+        self._reads = Reads(
+            backend, places=self.places, condition=self.condition, pool=self._pool, small_blob_bytes=small_blob_bytes
+        )
+
+    async def load(self) -> None:
+        """Learn where an earlier process left bytes that are not settled; before the first read."""
+        await self.places.load()
 
     async def close(self) -> None:
         """Wait for the commits that nobody waits for any more, and let the threads go."""
-        if self._committing:
-            await asyncio.wait(self._committing)
+        await self.commits.finished()
         self._pool.shutdown()
+
+    def tell(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each commit that left something to be settled, or to be discarded."""
+        self.commits.listeners.append(listener)
 
     async def size(self, repository: str, digest: Digest) -> int:
         """How many bytes the blob has; from memory, without awaiting anything, when it is known there.
@@ -75,15 +77,16 @@ class Blobs:
         Raises:
             BlobUnknown: the repository has it not, or the stored bytes are missing, of another length, or were found
                 damaged when they were last read.
+            StorageFailed: the store cannot be asked now.
         """
-        if digest in self._damaged:
-            raise _not_whole(digest)
+        if self.condition.is_damaged(digest):
+            raise not_whole(digest)
         known = self._sizes.get(repository, str(digest))
         if known is not None:
             return known
         generation = self._hot.generation(repository)
         size_bytes = await self._recorded(repository, digest)
-        self._check_length(digest, size_bytes, await self._stored_bytes(digest))
+        self._reads.check_length(digest, size_bytes, await self.places.stored_bytes(digest))
         self._sizes.keep(repository, str(digest), size_bytes, generation)
         return size_bytes
 
@@ -98,10 +101,11 @@ class Blobs:
     async def content(self, repository: str, digest: Digest) -> SmallBlob | LocalBlob | StreamedBlob:
         """The blob, ready to be sent; a LocalBlob is closed by the caller.
 
-        Bytes that are handed out whole (SmallBlob) were hashed when they were read.
+        Bytes that are handed out whole (SmallBlob) were hashed when they were read. Those of a StreamedBlob are looked
+        at when they are read: what `size` raises, its first piece raises.
 
         Raises:
-            BlobUnknown: as `size`.
+            BlobUnknown, StorageFailed: as `size`.
         """
         known = self.cached(repository, digest)
         if known is not None:
@@ -110,19 +114,62 @@ class Blobs:
         generation = self._hot.generation(repository)
         if size_bytes is None:
             size_bytes = await self._recorded(repository, digest)
-        if digest in self._damaged and size_bytes > self._small_bytes:  # small ones are proven anew by reading them
-            raise _not_whole(digest)
+        if self.condition.is_damaged(digest) and size_bytes > self._small_bytes:  # small ones are proven by reading
+            raise not_whole(digest)
         shared = self._hot.generation(_SHARED)
         try:
-            blob = await self._open(digest, size_bytes)
+            blob = await self._reads.open(digest, size_bytes)
         except BlobUnknown:
             self._hot.drop([(Kind.BLOB, repository, str(digest))])
             raise
+        if blob is None:
+            return self._streamed(repository, digest, size_bytes, generation)
         read_before = self._sizes.get(repository, str(digest)) is not None
         self._sizes.keep(repository, str(digest), size_bytes, generation)
         if isinstance(blob, SmallBlob) and read_before:
             self._contents.keep(_SHARED, str(digest), blob.content, shared, size_bytes)
         return blob
+
+    def _streamed(self, repository: str, digest: Digest, size_bytes: int, generation: int) -> StreamedBlob:
+        """A blob whose length is known to be right, and remembered, once it was read to its end."""
+        name = str(digest)
+        return StreamedBlob(
+            size_bytes,
+            partial(
+                self._reads.stream,
+                digest,
+                size_bytes,
+                proven=partial(self._sizes.keep, repository, name, size_bytes, generation),
+                missed=partial(self._hot.drop, [(Kind.BLOB, repository, name)]),
+            ),
+        )
+
+    async def link(
+        self,
+        repository: str,
+        digest: Digest,
+        method: str,
+        *,
+        lifetime_s: int,
+        answer_headers: Mapping[str, str] | None = None,
+    ) -> Presigned | None:
+        """A URL of the store itself for GET or HEAD of the blob; None when it has to come through us.
+
+        That is so where clients cannot reach the store, while the bytes are not settled (their key goes), and for small
+        blobs, which memory serves sooner.
+
+        Raises:
+            BlobUnknown, StorageFailed: as `size`; what is damaged is answered as what is not there.
+        """
+        if self._direct is None or not self._direct.native or self.is_unsettled(digest):
+            return None
+        if await self.size(repository, digest) <= self._small_bytes or self.is_unsettled(digest):
+            return None
+        return self._direct.link(method, blob_key(digest), lifetime_s=lifetime_s, answer_headers=answer_headers)
+
+    def is_unsettled(self, digest: Digest) -> bool:
+        """Whether the bytes lie under a temporary key for now."""
+        return digest in self.places.unsettled
 
     async def commit(
         self, repository: str, digest: Digest, source: Path, size_bytes: int, upload: str | EndedRow | None = None
@@ -139,10 +186,36 @@ class Blobs:
         Raises:
             StorageFull, StorageFailed: nothing became visible.
         """
-        task = asyncio.create_task(self._commit(repository, digest, source, size_bytes, upload))
-        self._committing.add(task)
-        task.add_done_callback(self._committed)
-        await asyncio.shield(task)
+        await self.commits.commit(repository, digest, source, size_bytes, upload)
+
+    async def commit_object(
+        self, repository: str, digest: Digest, key: str, size_bytes: int, upload: str | EndedRow | None = None
+    ) -> None:
+        """Show the object under `key`, whose bytes were proven to be those of `digest`, and which nobody can change.
+
+        `key` is the digest's own, or a temporary one that is recorded (`store_objects.intend`) and then settled in the
+        background; where the same content was stored lately, that stays and this object is discarded. Durable on
+        return, and then the row of the `upload` is gone, with everything else that was made for it. A cancelled commit
+        is carried through all the same. When it fails, object and rows are as they were: commit again.
+
+        Raises:
+            KeyMissing, ShortRead: there is no such object, or it is of another length. StorageFull, StorageFailed.
+        """
+        await self.commits.commit_object(repository, digest, key, size_bytes, upload)
+
+    async def commit_by_copy(
+        self, repository: str, digest: Digest, key: str, size_bytes: int, upload: str | EndedRow
+    ) -> bool:
+        """As `commit_object`, for an object that is not proven: the store copies it and says what the copy hashes to.
+
+        The copy is what becomes the blob, so nobody who has a URL for `key` can change it. False: the store does not
+        say such a hash (or not of this algorithm or size), and nothing happened.
+
+        Raises:
+            DigestMismatch: it hashes to something else; nothing became visible, and the object under `key` is there.
+            Unsupported: the store cannot copy. KeyMissing, StorageFull, StorageFailed: as `commit_object`.
+        """
+        return await self.commits.commit_by_copy(repository, digest, key, size_bytes, upload)
 
     async def mount(self, repository: str, digest: Digest, source: str) -> bool:
         """Let the repository see a blob of the repository `source`; False when that has it not (oci.md 1.1 end-11)."""
@@ -169,7 +242,7 @@ class Blobs:
 
         From now on the blob does not exist, so that a client that is told so pushes it again; that heals it.
         """
-        self._damaged.add(digest)
+        self.condition.note_damaged(digest)
         self._hot.drop([(Kind.CONTENT, _SHARED, str(digest))])
 
     async def copy_out(self, digest: Digest, size_bytes: int, target: Path) -> bool:
@@ -181,71 +254,7 @@ class Blobs:
         Raises:
             StorageFull, StorageFailed.
         """
-        if await self._stored_bytes(digest) != size_bytes:
-            return False
-        unfinished = target.with_name(f"{target.stem}.back{target.suffix}")
-        try:
-            with unfinished.open("wb", buffering=0) as file:
-                async for piece in self._backend.get(blob_key(digest)):
-                    await in_thread(self._pool, partial(_write_all, file, piece))
-            unfinished.replace(target)
-        except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            raise (StorageFull if full else StorageFailed)("an upload cannot be taken up again now") from error
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return True
-
-    async def _commit(
-        self, repository: str, digest: Digest, source: Path, size_bytes: int, upload: str | EndedRow | None
-    ) -> None:
-        async with self._turn(digest):
-            stored = await self._is_stored(digest, source, size_bytes)
-            if not stored:
-                await self._backend.put(blob_key(digest), source)
-                self._note_fresh(digest)
-            await self._catalog.run(rows.record, repository, digest, size_bytes, upload, self._clock.now_s())
-        if stored:
-            await in_thread(self._pool, partial(source.unlink, missing_ok=True))
-
-    def _committed(self, task: asyncio.Task[None]) -> None:
-        self._committing.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever still waits gets it; when nobody does, asyncio need not complain
-
-    async def _is_stored(self, digest: Digest, source: Path, size_bytes: int) -> bool:
-        """Whether the bytes are there already and beyond doubt.
-
-        What lies there from longer ago may have been damaged since, while `source` was proven just now: then it is
-        stored again, which costs a rename and heals whatever there was. Without `source`, an earlier commit of it
-        stored the bytes and failed afterwards.
-        """
-        if digest in self._damaged or await self._stored_bytes(digest) != size_bytes:
-            return False
-        if self._clock.monotonic_s() - self._fresh.get(digest, -FRESH_S) < FRESH_S:
-            return True
-        return not await in_thread(self._pool, source.exists)
-
-    def _note_fresh(self, digest: Digest) -> None:
-        """The bytes were checked and stored just now."""
-        self._damaged.discard(digest)
-        self._fresh[digest] = self._clock.monotonic_s()
-        self._fresh.move_to_end(digest)
-        while len(self._fresh) > FRESH_AT_MOST:
-            self._fresh.popitem(last=False)
-
-    @asynccontextmanager
-    async def _turn(self, digest: Digest) -> AsyncIterator[None]:
-        """One at a time for each digest."""
-        lock, waiting = self._turns.get(digest, (asyncio.Lock(), 0))
-        self._turns[digest] = (lock, waiting + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, waiting = self._turns.pop(digest)
-            if waiting > 1:
-                self._turns[digest] = (lock, waiting - 1)
+        return await self._reads.copy_out(digest, size_bytes, target)
 
     async def _recorded(self, repository: str, digest: Digest) -> int:
         """The size by the catalog; BlobUnknown when the repository has no such blob."""
@@ -253,72 +262,3 @@ class Blobs:
         if size_bytes is None:
             raise BlobUnknown("the repository has no such blob", digest=str(digest))
         return size_bytes
-
-    async def _stored_bytes(self, digest: Digest) -> int | None:
-        """The length by the backend; None when nothing is there."""
-        try:
-            return await self._backend.size(blob_key(digest))
-        except KeyMissing:
-            return None
-
-    def _check_length(self, digest: Digest, size_bytes: int, stored_bytes: int | None) -> None:
-        """BlobUnknown, and a line for the operator, unless the stored bytes are as long as they should be."""
-        if stored_bytes == size_bytes:
-            return
-        found = "missing" if stored_bytes is None else f"{stored_bytes} bytes long"
-        _log.error("blob %s should have %d bytes, but its file is %s: push it again", digest, size_bytes, found)
-        raise _not_whole(digest)
-
-    async def _open(self, digest: Digest, size_bytes: int) -> SmallBlob | LocalBlob | StreamedBlob:
-        """The stored bytes; BlobUnknown when they are missing, of another length, or (small ones) of another hash."""
-        if isinstance(self._backend, LocalFile):
-            job = partial(self._open_local, self._backend, digest, size_bytes)
-            return await in_thread(self._pool, job, _close)
-        self._check_length(digest, size_bytes, await self._stored_bytes(digest))
-        if size_bytes > self._small_bytes:
-            return StreamedBlob(size_bytes, partial(self._backend.get, blob_key(digest)))
-        content = b"".join([piece async for piece in self._backend.get(blob_key(digest))])
-        return self._proven(digest, size_bytes, content)
-
-    def _open_local(self, files: LocalFile, digest: Digest, size_bytes: int) -> SmallBlob | LocalBlob:
-        """In a thread: open, compare the length, and read small ones whole."""
-        try:
-            fd, stored_bytes = files.open_local(blob_key(digest))
-        except KeyMissing:
-            self._check_length(digest, size_bytes, None)
-            raise
-        blob = LocalBlob(fd, stored_bytes)
-        try:
-            self._check_length(digest, size_bytes, stored_bytes)
-            if size_bytes > self._small_bytes:
-                return blob
-            content = os.pread(fd, size_bytes, 0)
-        except BaseException:
-            blob.close()
-            raise
-        blob.close()
-        return self._proven(digest, size_bytes, content)
-
-    def _proven(self, digest: Digest, size_bytes: int, content: bytes) -> SmallBlob:
-        self._check_length(digest, size_bytes, len(content))
-        if Digest.of(content, digest.algorithm) != digest:
-            _log.error("blob %s is damaged: its stored bytes have another digest: push it again", digest)
-            self._damaged.add(digest)
-            raise _not_whole(digest)
-        self._damaged.discard(digest)
-        return SmallBlob(content)
-
-
-def _not_whole(digest: Digest) -> BlobUnknown:
-    return BlobUnknown("the stored blob is not whole; push it again", digest=str(digest))
-
-
-def _write_all(file: io.FileIO, piece: bytes) -> None:
-    left = memoryview(piece)
-    while left:
-        left = left[file.write(left) :]
-
-
-def _close(blob: SmallBlob | LocalBlob) -> None:
-    if isinstance(blob, LocalBlob):
-        blob.close()

@@ -30,6 +30,7 @@ from store.opening import (
     translated,
 )
 from store.reserve import Reserve
+from store.store_objects import any_rows
 from store.transactions import FREEING, Transaction
 from store.writer import BATCH_LIMIT, Job, Writer
 
@@ -93,6 +94,8 @@ class Catalog:
                 migrate(connection)
                 # Changes nothing, but a catalog that can only be read says so now, and not at each push.
                 connection.execute("DELETE FROM setting WHERE 0")
+                facts = self._writer.facts
+                facts.has_objects = any_rows(Transaction(connection, facts))
             finally:
                 connection.close()
         except sqlite3.Error as error:
@@ -152,7 +155,7 @@ class Catalog:
             connection = self._reader()
             connection.execute("BEGIN")
             try:
-                return call(Transaction(connection))
+                return call(Transaction(connection, self._writer.facts))
             finally:
                 if connection.in_transaction:
                     connection.execute("COMMIT")

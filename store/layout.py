@@ -1,4 +1,4 @@
-"""THE key layout, and the only maker of keys: where the bytes of a blob lie below the storage root or bucket prefix.
+"""THE key layout, and the only maker of keys: where what we keep lies below the storage root or bucket prefix.
 
     docker/registry/v2/                                 distribution's own tree (oci.md 4.1)
       blobs/
@@ -6,9 +6,17 @@
           <first 2 hex>/
             <hex>/
               data                                      the bytes, whole and checked, or not there at all
+    holdfast/                                           ours; in an object store only
+      uploads/
+        <upload id>/
+          <token>                                       what an upload makes; gone once its blob is settled
+      catalog/
+        catalog-<UTC>.sqlite3                           daily copies of the catalog
+      probe/
+        <token>                                         what a look at the store leaves for a moment
 
 Manifests have no file: their bytes live in the catalog. Names, tags and membership live there as well, so nothing
-else stands below `docker/`.
+else stands below `docker/`. Everything below `holdfast/` is ours to remove; nothing below `docker/` is.
 """
 
 from typing import Final
@@ -17,8 +25,36 @@ from model.digests import Digest
 
 BLOBS: Final = "docker/registry/v2/blobs/"
 """The prefix of every blob's key."""
+OURS: Final = "holdfast/"
+"""The prefix of everything that may be removed without looking at what refers to it."""
+TEMPORARY: Final = f"{OURS}uploads/"
+"""The prefix of objects in the making, and of those that are not settled yet."""
+CATALOG_COPIES: Final = f"{OURS}catalog/"
+"""The prefix of the catalog's copies."""
+PROBES: Final = f"{OURS}probe/"
+"""The prefix of what a look at the store puts there."""
 
 
 def blob_key(digest: Digest) -> str:
     """Where the bytes with that digest lie."""
     return f"{BLOBS}{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
+
+
+def temporary_key(upload_id: str, token: str) -> str:
+    """Where an upload makes an object; `token` is random and never used twice."""
+    return f"{TEMPORARY}{upload_id}/{token}"
+
+
+def is_temporary(key: str) -> bool:
+    """Whether the object under the key is one in the making, and may be removed when nothing refers to it."""
+    return key.startswith(TEMPORARY)
+
+
+def catalog_copy_key(name: str) -> str:
+    """Where the catalog's copy of that file name lies."""
+    return f"{CATALOG_COPIES}{name}"
+
+
+def probe_key(token: str) -> str:
+    """Where a look at the store puts something for a moment."""
+    return f"{PROBES}{token}"

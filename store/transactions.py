@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from store.hot import Key
@@ -23,11 +24,20 @@ def frees(operation: Operation) -> Operation:
     return operation
 
 
+@dataclass(slots=True)
+class Facts:
+    """What the writer remembers of the catalog from one operation to the next; it never asks twice."""
+
+    has_objects: bool = False
+    """Something is, or was since the start, in the making in an object store; where bytes lie in a folder, never."""
+
+
 class Transaction:
     """One operation's hold on the catalog. It ends with the operation; commit and rollback are the catalog's."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, facts: Facts) -> None:
         self._connection = connection
+        self.facts = facts
         self.stale: list[Key] = []
 
     def one(self, sql: str, values: Values = ()) -> Row | None:

@@ -54,12 +54,39 @@ def add_part(tx: Transaction, row: PartRow) -> None:
     )
 
 
+def sent(tx: Transaction, upload_id: str, number: int, sha256: str, store_etag: str) -> None:
+    """The object store has the part with these bytes; nothing happens when another was recorded since, or none."""
+    tx.execute(
+        "UPDATE upload_part SET store_etag = ? WHERE upload_id = ? AND number = ? AND sha256 = ?",
+        (store_etag, upload_id, number, sha256),
+    )
+
+
+def unsent(tx: Transaction, upload_id: str) -> None:
+    """The object store has no part of the session any more."""
+    tx.execute("UPDATE upload_part SET store_etag = NULL WHERE upload_id = ?", (upload_id,))
+
+
+def set_parts(tx: Transaction, upload_id: str, rows: Iterable[PartRow], gone: Iterable[int]) -> None:
+    """Record parts that clients put into the object store themselves; those of `gone` are not there."""
+    remove_parts(tx, upload_id, gone)
+    for row in rows:
+        add_part(tx, row)
+
+
 @frees
 def remove_parts(tx: Transaction, upload_id: str, numbers: Iterable[int]) -> None:
     """These parts are not stored any more; unknown ones are fine."""
     tx.execute_many(
         "DELETE FROM upload_part WHERE upload_id = ? AND number = ?", [(upload_id, number) for number in numbers]
     )
+
+
+@frees
+def start_over(tx: Transaction, upload_id: str) -> None:
+    """A session in sequence stands at nothing: it has no parts, and nothing is cut off its spool file's front."""
+    tx.execute("DELETE FROM upload_part WHERE upload_id = ?", (upload_id,))
+    tx.execute("UPDATE upload SET state = 'open' WHERE id = ?", (upload_id,))
 
 
 def all_parts(tx: Transaction) -> list[PartRow]:

@@ -6,8 +6,13 @@ transaction that makes the blob visible (`store/blobs.py`). Parts and ended sess
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
+from typing import Final
 
+from store.store_objects import discard_of_upload
 from store.transactions import Transaction, frees
+
+TRIMMED: Final = "trimmed"
+"""The state of a session in sequence whose first bytes may be in the object store only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class UploadRow:
     declared_size_bytes: int | None = None
     part_size_bytes: int | None = None
     state: str = "open"
+    """Or `trimmed`: of one in sequence, whose first bytes may be in the object store only; or `assembled`: in parts."""
     kind: str = "sequence"
     """Or `parts`."""
     target: str = ""
@@ -51,9 +57,20 @@ def insert(tx: Transaction, row: UploadRow) -> None:
 
 @frees
 def remove(tx: Transaction, upload_id: str) -> bool:
-    """Forget a session and its parts; False when there was none."""
+    """Forget a session and its parts; False when there was none.
+
+    Every end of a session comes by here: what it made in an object store is to be discarded, but for what a blob lies
+    in by now (`store/store_objects.py`).
+    """
+    if tx.facts.has_objects:
+        discard_of_upload(tx, upload_id)
     tx.execute("DELETE FROM upload_part WHERE upload_id = ?", (upload_id,))
     return tx.execute("DELETE FROM upload WHERE id = ?", (upload_id,)) > 0
+
+
+def trimmed(tx: Transaction, upload_id: str) -> None:
+    """The first bytes of this session in sequence may be in the object store only."""
+    tx.execute("UPDATE upload SET state = ? WHERE id = ?", (TRIMMED, upload_id))
 
 
 def touch(tx: Transaction, touched: Iterable[tuple[str, float]]) -> None:

@@ -91,7 +91,12 @@ class LocalBlob:
 
 @dataclass(frozen=True, slots=True)
 class StreamedBlob:
-    """A blob that the backend can only stream: `read(start, length)` yields exactly those bytes or raises ShortRead."""
+    """A blob that the backend can only stream; nothing was asked of the store so far.
+
+    `read(start, length)` yields exactly those bytes, or raises: before the first piece BlobUnknown when what is stored
+    is missing or of another length; later ShortRead, never ending early in silence; StorageFailed when the store cannot
+    be read now. Close it when it is not read to its end.
+    """
 
     size_bytes: int
     read: Callable[[int, int], AsyncIterator[bytes]]

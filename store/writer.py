@@ -24,7 +24,7 @@ from model.errors import StorageFull
 from store.hot import Key
 from store.opening import is_damage, translated
 from store.reserve import Reserve
-from store.transactions import Transaction
+from store.transactions import Facts, Transaction
 
 BATCH_LIMIT: Final = 512
 """More would make the slowest answer wait noticeably (p99 about 10 ms here) and gain nothing."""
@@ -65,6 +65,7 @@ class Writer:
         batch_limit: int = BATCH_LIMIT,
     ) -> None:
         self.commits = 0
+        self.facts = Facts()
         self._reserve = reserve
         self._connect = connect
         self._drop = drop
@@ -143,7 +144,7 @@ class Writer:
 
     def _attempt(self, connection: sqlite3.Connection, job: Job) -> None:
         """Run one operation so that its failure leaves no trace; TransactionLost when that is not possible."""
-        transaction = Transaction(connection)
+        transaction = Transaction(connection, self.facts)
         connection.execute("SAVEPOINT operation")
         try:
             job.result = job.call(transaction)

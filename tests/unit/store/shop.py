@@ -112,6 +112,7 @@ async def shop(
     backend = backend or FsBackend(folder, durable=durable)
     blobs = Blobs(catalog, backend, hot, clock, small_blob_bytes=SMALL_BYTES)
     try:
+        await blobs.load()
         yield Shop(
             folder,
             clock,

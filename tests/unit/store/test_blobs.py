@@ -16,7 +16,7 @@ from backends.memory import MemoryBackend
 from model.digests import Digest
 from model.errors import BlobUnknown, StorageFailed, StorageFull
 from store import uploads
-from store.blobs import FRESH_S
+from store.condition import FRESH_S
 from store.transactions import Transaction
 from store.uploads import UploadRow
 from store.values import LocalBlob, SmallBlob, StreamedBlob
@@ -213,7 +213,7 @@ async def test_a_large_blob_damaged_in_place_is_healed_by_pushing_it_again(tmp_p
 async def test_of_how_many_blobs_it_is_known_that_they_are_fresh_is_bounded(
     store: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.blobs.FRESH_AT_MOST", 2)
+    monkeypatch.setattr("store.condition.FRESH_AT_MOST", 2)
     first = await store.push_blob("a", LARGE)
     inode = store.file_of(first).stat().st_ino
     await store.push_blob("a", LARGE)

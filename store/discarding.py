@@ -1,0 +1,114 @@
+"""Discarding: what was made in the store and is not needed any more is removed there, and only then forgotten.
+
+    row says discard ── abort the multipart upload ── delete the temporary object ── row gone
+
+Each step can be repeated. Only objects below our own prefix are deleted; under a digest's key nothing but an upload
+that was never completed is taken away. A dead store is waited for.
+"""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Final
+
+from backends.base import Backend, Multipart, StoreUnavailable
+from model.errors import Conflict, StorageFailed, Unavailable
+from store import store_objects
+from store.catalog import Catalog
+from store.lanes import Lanes
+from store.layout import is_temporary
+from store.store_objects import ObjectRow
+
+AT_ONCE: Final = 4
+LOOK_S: Final = 300.0
+"""How often the rows are looked at when nobody says that there is something to do."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Discarder:
+    """Removes what is to be discarded; where nothing is ever in the making, it does nothing."""
+
+    def __init__(self, catalog: Catalog, backend: Backend) -> None:
+        self._catalog = catalog
+        self._backend = backend
+        self._multipart = backend if isinstance(backend, Multipart) else None
+        self._wanted = asyncio.Event()
+        self._lanes: Lanes[ObjectRow] = Lanes("removing what uploads left in the store", self._discard, at_once=AT_ONCE)
+
+    def poke(self) -> None:
+        """There may be something to do."""
+        self._wanted.set()
+
+    def wake(self) -> None:
+        """The store is back: nobody need wait for as long as it was away."""
+        self._lanes.wake()
+        self.poke()
+
+    async def settle(self) -> None:
+        """At start, before any session is opened: what has neither a session nor a blob is to be discarded."""
+        if self._multipart is None:
+            return
+        orphans = await self._catalog.run(store_objects.discard_orphans)
+        if orphans:
+            _log.info("%d objects in the store belong to no upload any more; they are removed", orphans)
+        self.poke()
+
+    async def run(self) -> None:
+        """Remove what there is and what comes, for ever; whatever fails is tried again."""
+        if self._multipart is None:
+            return
+        self.poke()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._lanes.run())
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._wanted.wait()
+                self._wanted.clear()
+                await self._look()
+
+    async def done(self) -> None:
+        """Return when nothing is left to be removed; `run` is running meanwhile."""
+        while await self._catalog.read(store_objects.to_discard):
+            await self._look()
+            await self._lanes.idle()
+
+    async def _look(self) -> None:
+        try:
+            rows = await self._catalog.read(store_objects.to_discard)
+        except Unavailable as error:
+            _log.warning("what is to be removed from the store cannot be looked up: %s; it is tried again", error)
+            return
+        for row in rows:
+            self._lanes.add(row)
+
+    async def _discard(self, row: ObjectRow) -> None:
+        if self._multipart is None:
+            return
+        if is_temporary(row.key):
+            await self._abort_at(self._multipart, row)
+            await self._backend.delete(row.key)
+        elif row.store_upload_id is not None:
+            await self._multipart.abort(row.key, row.store_upload_id)
+        elif await self._catalog.read(store_objects.is_shared, row.key, row.upload_id):
+            raise Conflict("another upload is made under the same key, and which of them is not known here")
+        else:
+            await self._multipart.abort(row.key, None)
+        await self._catalog.run(store_objects.removed, row.key, row.upload_id)
+
+    async def _abort_at(self, multipart: Multipart, row: ObjectRow) -> None:
+        """Abort what is unfinished under a key that is ours alone: the upload we know, and any whose id got lost.
+
+        A store that answers our asking to begin one only after we asked again has begun two.
+        """
+        if row.store_upload_id is None:
+            await multipart.abort(row.key, None)
+            return
+        await multipart.abort(row.key, row.store_upload_id)
+        try:
+            await multipart.abort(row.key, None)
+        except StoreUnavailable:
+            raise
+        except StorageFailed as error:  # not every store, or every key, is allowed to list what is unfinished
+            _log.debug("whether more is unfinished under %s is not known: %s", row.key, error)
