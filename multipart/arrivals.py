@@ -80,7 +80,7 @@ class PartSink:
 async def receive(session: PartedSession, ledger: Ledger, number: int, body: Body, sha256: str | None) -> StoredPart:
     """Receive a part; see `PartedSessions.receive`."""
     expected_bytes = _expected_bytes(session, number, body)
-    _require_open(session, number)
+    require_open(session, number)
     return await _Reception(session, ledger, number, body, sha256, expected_bytes).run()
 
 
@@ -131,20 +131,22 @@ class _Reception:
     async def _pour(self) -> tuple[Poured, PartSink]:
         session, files = self._session, self._session.files
         length_bytes = self._body.length_bytes
-        if session.layout is None and length_bytes is not None:
+        if session.sending is not None:
+            await session.sending.room(self._arrival.asked)
+        if not files.in_one and length_bytes is not None:
             self._claim(length_bytes)
         await session.make_room()
         place = self._arrival.in_place
         await session.call(self._open, length_bytes)
-        uncounted = session.layout is None and length_bytes is None
+        uncounted = not files.in_one and length_bytes is None
         sink = PartSink(
             self._fd,
             files.offset_of(self._number) if place else 0,
-            write_back=place and session.layout is not None,
+            write_back=place and files.in_one,
             claim=self._claim if uncounted else _nothing,
             wrote=self._wrote if place else _nothing,
         )
-        if self._arrival.asked:
+        if self._arrival.asked.is_set():
             return Poured(0, Ending.STOPPED), sink
         return await self._body.pour(sink, limit_bytes=self._expected_bytes), sink
 
@@ -158,7 +160,8 @@ class _Reception:
 
     def _claim(self, size_bytes: int) -> None:
         earlier = self._session.parts.get(self._number)
-        self._session.held.claim(size_bytes, instead_of_bytes=earlier.stored.size_bytes if earlier else 0)
+        instead_of_bytes = earlier.stored.size_bytes if earlier and not earlier.stored.is_native else 0
+        self._session.held.claim(size_bytes, instead_of_bytes=instead_of_bytes)
         self._claimed_bytes += size_bytes
 
     def _wrote(self, written_bytes: int) -> None:
@@ -193,23 +196,27 @@ class _Reception:
         return await self._replace(stored)
 
     def _sync_in_place(self) -> None:
-        self._session.files.sync(self._fd, self._session.layout is None)
+        self._session.files.sync(self._fd, not self._session.files.in_one)
 
     async def _enter(self, stored: StoredPart) -> None:
         """The part is stored: tell the ledger, then everybody."""
         session = self._session
         await self._ledger.add_part(PartRow(session.id, stored.number, stored.size_bytes, stored.sha256))
+        kept = Kept(stored, proven=True)
         if stored.number == 1:
             session.follower.adopt_first(stored.size_bytes, self._running)
-        session.parts[stored.number] = Kept(stored, proven=True)
+        session.parts[stored.number] = kept
+        session.handed.received(stored.number, stored.sha256)
         self._stored = True
         del session.arriving[stored.number]
         session.follower.wake()
+        if session.sending is not None:
+            session.sending.stored(kept)
 
     async def _replace(self, stored: StoredPart) -> StoredPart:
         """What came beside a part takes its place, unless it is the same."""
         session, number = self._session, self._number
-        if session.layout is None:
+        if not session.files.in_one:
             await session.call(session.files.sync, self._fd, False)
         async with session.part_turn(number):
             while (in_place := session.arriving.get(number)) is not None:
@@ -218,8 +225,8 @@ class _Reception:
             if session.state not in (State.OPEN, State.SEALING):
                 raise _finished()
             kept = session.parts.get(number)
-            if kept is not None and kept.proven and kept.stored == stored:
-                return stored
+            if kept is not None and kept.proven and kept.stored == stored and not session.is_native:
+                return stored  # of a native session nobody knows what came into the store since
             # No await stands between the last look and this: from here on newcomers write beside.
             session.arriving[number] = placing = Arrival(number, None, in_place=True)
             try:
@@ -274,10 +281,12 @@ def _expected_bytes(session: PartedSession, number: int, body: Body) -> int | No
     return expected
 
 
-def _require_open(session: PartedSession, number: int) -> None:
+def require_open(session: PartedSession, number: int) -> None:
+    """See that the session takes this part; UploadFinished otherwise."""
     if session.ending:
         raise _finished()
-    if session.moved_away and number in session.parts:  # to take it would be to give up all that were answered
+    moved = session.moved_away and number in session.parts  # to take it would be to give up all that were answered
+    if moved or session.whole_afar:
         raise UploadFinished("the completion of this upload was cut short; complete it again, or abort it")
     try:
         session.move(Event.RECEIVE)

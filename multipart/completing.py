@@ -3,26 +3,33 @@
     OPEN ─ list right? ─ nobody writes any more ─ digest of the whole ─ one file ─┬─ commit: a blob
                                                                                  └─ ASSEMBLED, until /move says a digest
 
-Until the commit nothing is changed that could not be undone: a list that is wrong or a disk that is full leaves the
-session as it was. Bytes with another digest end it (T10).
+Where content lies in an object store, `multipart/assembling.py` does the same there, and only what the store would not
+take in parts is joined here. Until the commit nothing is changed that could not be undone: a list that is wrong or a
+disk that is full leaves the session as it was. Bytes with another digest end it (T10).
 """
 
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
 from model.digests import Digest
 from model.errors import DigestMismatch, RegistryError, StorageFailed, UploadUnknown
+from multipart.assembling import Assembling
 from multipart.endings import DONE, REFUSED, Endings
 from multipart.follower import SLICE_BYTES, read_into
 from multipart.hashing import ALWAYS, RunningDigests
 from multipart.ledger import Ledger
+from multipart.native import Native
+from multipart.objectstore import ObjectStore
 from multipart.parted_session import Completed, PartedSession
 from multipart.parts import ListedPart, StoredPart, problems
+from multipart.proving import Prover
 from multipart.refusals import PartsInvalid
 from multipart.states import Event
 from store.blobs import Blobs
+from store.upload_parts import EndedRow
 
 log = logging.getLogger("holdfast.uploads")
 
@@ -37,9 +44,25 @@ class Completing:
         endings: Endings,
         forget: Callable[[PartedSession], None],
         min_part_bytes: int,
+        native: Native,
+        objects: ObjectStore | None,
+        workers: Executor,
     ) -> None:
         self._blobs, self._ledger, self._endings, self._forget = blobs, ledger, endings, forget
         self._min_part_bytes = min_part_bytes
+        self._assembling: Assembling | None = None
+        if objects is not None:
+            self._assembling = Assembling(
+                blobs,
+                ledger,
+                endings,
+                native,
+                objects,
+                Prover(objects.backend, workers),
+                done=self._done,
+                refuse=self._refuse,
+                min_part_bytes=min_part_bytes,
+            )
 
     async def complete(self, session: PartedSession, listed: Sequence[ListedPart], digest: Digest | None) -> Completed:
         """Make the listed parts a blob, or with no digest keep the whole unseen; the state is OPEN before.
@@ -48,11 +71,21 @@ class Completing:
             PartsInvalid, StorageFull, StorageFailed: the session is as it was.
             DigestMismatch: the session has ended.
         """
+        if self._assembling is not None and session.sending is not None:
+            result = await self._assembling.complete(session, session.sending, listed, digest)
+            if result is not None:
+                return result
+        return await self._join(session, listed, digest)
+
+    async def _join(self, session: PartedSession, listed: Sequence[ListedPart], digest: Digest | None) -> Completed:
+        """Of parts that lie in the spool."""
         self._require(session, listed)
         session.move(Event.FINISH)
         back, committing = False, False
         try:
             await session.quiet()
+            if session.sending is not None:
+                await session.sending.give_up()
             self._require(session, listed)
             parts = list(session.listing.values())
             if session.moved_away and (digest is None or session.stored != digest):
@@ -68,6 +101,8 @@ class Completing:
         except BaseException:
             await self._as_it_was(session, digest if committing else None, back=back)
             session.move(Event.FAILED)
+            if session.sending is not None and not session.moved_away:
+                session.sending.go_on()
             raise
         if digest is not None and actual != digest:
             await self._refuse(session)
@@ -82,6 +117,8 @@ class Completing:
             StorageFull, StorageFailed: it is as it was.
             DigestMismatch, UploadUnknown: the session has ended; its bytes are others, or were lost.
         """
+        if self._assembling is not None and session.sending is not None and session.whole_afar:
+            return await self._assembling.publish(session, session.sending, digest)
         session.move(Event.PUBLISH)
         try:
             actual = await self._digest_of_assembled(session, digest)
@@ -187,9 +224,15 @@ class Completing:
         ended = self._endings.row(session, DONE, str(digest))
         repository, path = session.row.repository, session.files.data_path
         await self._blobs.commit(repository, digest, path, result.size_bytes, ended)
+        self._done(session, ended)
+
+    def _done(self, session: PartedSession, ended: EndedRow) -> None:
+        """It is a blob."""
         session.move(Event.STORED)
         self._endings.note(ended)
         self._forget(session)
+        if session.sending is not None:
+            session.sending.done()
 
     async def _refuse(self, session: PartedSession) -> None:
         """The digest does not match: the client is told that, even if the ledger cannot be told now."""
@@ -202,6 +245,8 @@ class Completing:
         except RegistryError as error:
             log.warning("upload %s ended, but is still in the ledger: %s", session.id, error)
         await session.remove_files()
+        if session.sending is not None:
+            await session.sending.end()
 
     async def _as_it_was(self, session: PartedSession, committed: Digest | None, *, back: bool) -> None:
         """Completing failed: undo it, or know that the bytes are stored already and only the catalog's part is left.

@@ -17,6 +17,7 @@ from model.units import MIB
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE: Final = 2
 _FALLOC_FL_KEEP_SIZE: Final = 1
+_FALLOC_FL_PUNCH_HOLE: Final = 2
 _UNSUPPORTED: Final = frozenset(
     {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.ESPIPE}
 )
@@ -91,6 +92,25 @@ def reserve(fd: int, offset: int, length_bytes: int) -> None:
     code = ctypes.get_errno()
     if failed and code not in _UNSUPPORTED:
         raise OSError(code, os.strerror(code))
+
+
+def punch(fd: int, offset: int, length_bytes: int) -> bool:
+    """Give the room of this range back; the file keeps its size. False where that cannot be done.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    call = getattr(_LIBC, "fallocate", None)
+    if call is None:
+        return False
+    mode = _FALLOC_FL_KEEP_SIZE | _FALLOC_FL_PUNCH_HOLE
+    while call(ctypes.c_int(fd), ctypes.c_int(mode), ctypes.c_int64(offset), ctypes.c_int64(length_bytes)):
+        code = ctypes.get_errno()
+        if code in _UNSUPPORTED:
+            return False
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+    return True
 
 
 def allocate(fd: int, length_bytes: int) -> None:

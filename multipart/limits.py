@@ -97,19 +97,22 @@ class Accounts:
         """See `Held.claim`."""
         with self._lock:
             if enforced and size_bytes > 0:
-                self._check_bytes(held.owner, size_bytes - instead_of_bytes, held.size_bytes)
+                self._check_bytes(held, size_bytes - instead_of_bytes)
             held.size_bytes += size_bytes
             self._spooled_bytes += size_bytes
             _count(self._spooled_by, held.owner, size_bytes)
 
-    def _check_bytes(self, owner: str, size_bytes: int, held_bytes: int) -> None:
+    def require_fits(self, size_bytes: int) -> None:
+        """See that an upload may have so many bytes; UploadTooLarge otherwise."""
+        most = self.limits.max_upload_bytes
+        if most and size_bytes > most:
+            raise UploadTooLarge(f"an upload may have {most} bytes (setting max_upload_bytes)", limit=most)
+
+    def _check_bytes(self, held: "Held", size_bytes: int) -> None:
         limits = self.limits
-        if limits.max_upload_bytes and held_bytes + size_bytes > limits.max_upload_bytes:
-            raise UploadTooLarge(
-                f"an upload may have {limits.max_upload_bytes} bytes (setting max_upload_bytes)",
-                limit=limits.max_upload_bytes,
-            )
-        mine = self._spooled_by.get(owner, 0)
+        if not held.fits:
+            self.require_fits(held.size_bytes + held.beyond_bytes + size_bytes)
+        mine = self._spooled_by.get(held.owner, 0)
         _check_spool("max_spooled_bytes_per_caller", limits.max_spooled_bytes_per_caller, mine + size_bytes)
         _check_spool("max_spooled_bytes", limits.max_spooled_bytes, self._spooled_bytes + size_bytes)
 
@@ -120,6 +123,10 @@ class Held:
     def __init__(self, accounts: Accounts, owner: str) -> None:
         self._accounts, self.owner = accounts, owner
         self.size_bytes = 0
+        self.beyond_bytes = 0
+        """Of the upload, and not in the spool any more: an object store has them."""
+        self.fits = False
+        """The whole is known to be no larger than an upload may be."""
         self._pledged_bytes = 0
         self._ended = False
 
@@ -139,6 +146,16 @@ class Held:
         """These bytes are not in the spool any more; nothing to do once the session has ended."""
         if not self._ended:
             self._accounts.claim(self, -size_bytes, enforced=False)
+
+    def require_fits(self, size_bytes: int) -> None:
+        """The whole will have so many bytes, of which each is counted when it comes; UploadTooLarge."""
+        self._accounts.require_fits(size_bytes)
+        self.fits = True
+
+    def move_beyond(self, size_bytes: int) -> None:
+        """These bytes left the spool for an object store, and are still the upload's."""
+        self.release(size_bytes)
+        self.beyond_bytes += size_bytes
 
     def pledge(self, size_bytes: int) -> None:
         """So much room of the disk is promised to the session, and not taken yet."""

@@ -7,15 +7,14 @@ requests of the other (`multipart/sessions.py`).
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
 from model.clock import Clock
 from model.digests import Digest
-from model.errors import RegistryError, Stopping, StorageFull, UploadUnknown
-from multipart import arrivals, filesystem
+from model.errors import RegistryError, Stopping, UploadUnknown
+from multipart import arrivals
 from multipart.bodies import Body
 from multipart.completing import Completing
 from multipart.endings import ABORTED, EXPIRED
@@ -23,13 +22,17 @@ from multipart.expiry import is_expired
 from multipart.interrupted import TakenOver
 from multipart.ledger import Ledger
 from multipart.limits import Accounts
+from multipart.native import Native
+from multipart.objectstore import ObjectStore
+from multipart.opening import Opening
 from multipart.parted_session import Completed, PartedSession
-from multipart.parts import Layout, ListedPart, StoredPart, suggested_part_size
-from multipart.refusals import PartSizeInvalid, UploadFinished
+from multipart.parts import ListedPart, StoredPart
+from multipart.refusals import UploadAborted, UploadFinished
 from multipart.shelf import Shelf
-from multipart.spool import RESERVED_BYTES
 from multipart.states import Event, State
 from multipart.uninterrupted import to_its_end
+from multipart.wholes import Wholes
+from sigv4.presigning import Presigned
 from store.blobs import Blobs
 from store.uploads import UploadRow
 
@@ -52,11 +55,18 @@ class PartedSessions:
         accounts: Accounts,
         durable: bool,
         uncached: bool = False,
+        objects: ObjectStore | None = None,
     ) -> None:
-        self._ledger, self._folder, self._clock = ledger, spool_folder, clock
-        self._accounts, self._limits = accounts, accounts.limits
-        self._shelf = shelf = Shelf(ledger, spool_folder, workers, clock, accounts, durable=durable, uncached=uncached)
-        self._completing = Completing(blobs, ledger, shelf.endings, shelf.forget, self._limits.min_part_bytes)
+        """With `objects` content lies in an object store; otherwise in a directory, and nothing of that runs."""
+        self._ledger, self._clock = ledger, clock
+        self._limits = accounts.limits
+        self._shelf = shelf = Shelf(
+            ledger, spool_folder, workers, clock, accounts, durable=durable, uncached=uncached, objects=objects
+        )
+        self._native, least = Native(objects, ledger), self._limits.min_part_bytes
+        self._opening = Opening(shelf, ledger, accounts, clock, spool_folder, self._native)
+        self._wholes = Wholes(shelf, self._native, self.open, self._complete_in_turn, self._give_up)
+        self._completing = Completing(blobs, ledger, shelf.endings, shelf.forget, least, self._native, objects, workers)
         self._stopping = False
 
     def all(self) -> list[PartedSession]:
@@ -72,11 +82,15 @@ class PartedSessions:
         algorithm: str = "sha256",
         size_bytes: int | None = None,
         part_size_bytes: int | None = None,
+        native: bool = False,
+        in_one_request: bool = False,
     ) -> PartedSession:
         """Begin a session, durably: it survives a crash from the moment this returns.
 
         `target` is what the client says the whole will be called, a digest or a temporary name. A size without a part
-        size gets one that fits.
+        size gets one that fits. With `native`, clients put parts into the object store themselves, if it and the sizes
+        allow that; else the session is buffered all the same, and says why (H040-H047). `in_one_request`: see
+        `whole_url`.
 
         Raises:
             TooMany, UploadTooLarge: a limit is reached.
@@ -85,35 +99,16 @@ class PartedSessions:
             PartSizeInvalid: size and part size do not go together.
         """
         self._check_open()
-        layout = self._layout(size_bytes, part_size_bytes)
-        self._accounts.check(repository)
-        self._accounts.check_caller(owner)
-        held = self._accounts.hold(owner)
-        held.claim(size_bytes or 0)
-        now = self._clock.now_s()
-        row = UploadRow(
-            id=str(uuid.uuid4()),
-            repository=repository,
-            algorithm=algorithm,
-            created_at_s=now,
-            touched_at_s=now,
+        return await self._opening.open(
+            repository,
             owner=owner,
-            declared_size_bytes=size_bytes,
-            part_size_bytes=layout.part_size_bytes if layout is not None else None,
-            kind="parts",
             target=target,
+            algorithm=algorithm,
+            size_bytes=size_bytes,
+            part_size_bytes=part_size_bytes,
+            native=native,
+            in_one_request=in_one_request,
         )
-        session = self._shelf.enter(row, layout, held)
-        try:
-            if layout is not None:
-                held.pledge(layout.size_bytes)
-                if layout.size_bytes >= RESERVED_BYTES:
-                    await session.call(self._require_room)
-            await self._ledger.add(row)
-        except BaseException:
-            self._shelf.forget(session)
-            raise
-        return session
 
     def find(self, upload_id: str, owner: str | None) -> PartedSession:
         """The open session of that id, which is in use by that; `owner` None: authority was proven another way.
@@ -131,7 +126,9 @@ class PartedSessions:
         """Receive one part; durable, and replacing an earlier one of that number, when this returns (H018-H022).
 
         Any number of parts may arrive at a time, also the same one: the last that is whole wins. `sha256` is what the
-        body has to hash to.
+        body has to hash to. A native session takes parts as well, for a client that does not get through to the store
+        (H048, which supersedes the refusal of H019): they come into the same object. Where the store lags far behind,
+        the body is not read for a while.
 
         Raises:
             Those of `find`.
@@ -150,12 +147,54 @@ class PartedSessions:
             self._shelf.touch(session)
 
     async def parts(self, upload_id: str, owner: str | None) -> list[StoredPart]:
-        """The parts that are stored, in order. Raises as `find`."""
-        return list(self.find(upload_id, owner).listing.values())
+        """The parts that are stored, in order; of a native session, what the store says.
+
+        Raises:
+            Those of `find`. StorageFailed: the store cannot say.
+        """
+        session = self.find(upload_id, owner)
+        if session.is_native and session.state is State.OPEN and not session.turn.locked():
+            async with session.turn:
+                await self._native.look(session)
+        return list(session.listing.values())
+
+    def require_native(self) -> None:
+        """For a client that insists on URLs of the store; NativeNotConfigured says why there are none (H051)."""
+        self._native.require()
+
+    def part_url(
+        self, upload_id: str, owner: str | None, number: int, *, sha256: str | None = None, lifetime_s: int
+    ) -> Presigned | None:
+        """A URL of the object store for one part (H014-H017, M07-M10); None: the caller makes one of ours (H047).
+
+        `sha256` when the client announced that it sends that hash along: then the store sees to it, if it can.
+
+        Raises:
+            Those of `find`; PartNumberInvalid; UploadFinished: it takes no parts any more.
+        """
+        session = self.find(upload_id, owner)
+        return self._native.part_url(session, number, sha256=sha256, lifetime_s=lifetime_s)
+
+    async def whole_url(
+        self, repository: str, target: str, owner: str, sha256: str | None, lifetime_s: int
+    ) -> Presigned | None:
+        """A URL of the store for PUT of everything under a temporary name, until `publish` (H031); None: make ours.
+
+        Asked again, it is another URL for the same: what arrived last counts. With `sha256` the store itself proves
+        the bytes, where it can.
+
+        Raises:
+            Those of `open`.
+        """
+        self._check_open()
+        return await self._wholes.url(repository, target, owner, sha256, lifetime_s)
 
     def assembled(self, owner: str, target: str) -> PartedSession | None:
-        """What that caller completed under the temporary name `target` and has not published; None if nothing."""
-        return self._shelf.assembled(owner, target)
+        """What `publish` would take: completed by that caller under that name, or perhaps sent by `whole_url`.
+
+        None if nothing. When there are both, they are of the same repository.
+        """
+        return self._shelf.whole(owner, target) or self._shelf.assembled(owner, target)
 
     async def complete(
         self, upload_id: str, owner: str | None, listed: Sequence[ListedPart], digest: Digest | None
@@ -170,6 +209,10 @@ class PartedSessions:
             PartsInvalid: the list is not what is stored; the session is as it was.
             DigestMismatch: the whole hashes to something else; the session has ended (T10).
             StorageFull, StorageFailed: the session is as it was.
+            Stopping: the server stops while it waits for the store, or proves; the session is as it was.
+
+        Of what clients put into the store themselves, the digest is known once it is proven: with a digest before this
+        returns, and without one (then it is empty in the answer) by `publish`.
         """
         self._check_open()
         return await to_its_end(asyncio.ensure_future(self._complete(upload_id, owner, listed, digest)))
@@ -181,13 +224,18 @@ class PartedSessions:
             UploadUnknown: this caller completed nothing under that name.
             DigestMismatch: it is something else; it is gone (T10).
             StorageFull, StorageFailed: it is as it was.
+            PartsInvalid: what came by `whole_url` is not whole.
         """
         self._check_open()
         return await to_its_end(asyncio.ensure_future(self._publish(owner, target, digest)))
 
     async def abort(self, upload_id: str, owner: str | None) -> None:
-        """End the session and remove what it holds; parts that arrive are asked to leave. Raises as `find`."""
+        """End the session and remove what it holds; parts that arrive are asked to leave, and a proof breaks off.
+
+        What the object store has of it is discarded in the background (H028, H180). Raises as `find`.
+        """
         session = self.find(upload_id, owner)
+        session.waits.stop(UploadAborted("the upload was aborted meanwhile"))
         if not await to_its_end(asyncio.ensure_future(self._end(session, Event.CANCEL, ABORTED))):
             self.find(upload_id, owner)
 
@@ -213,7 +261,10 @@ class PartedSessions:
         return part
 
     async def expire(self) -> int:
-        """End the sessions that lie idle for too long; never while a part arrives (H064-H066). Returns how many."""
+        """End the sessions that lie idle for too long (H064-H067); returns how many.
+
+        Never while a part arrives or a proof runs, or sooner than the last URL that was handed out ends.
+        """
         now, ended = self._clock.now_s(), 0
         for session in self.all():
             if not self._idle(session, now):
@@ -251,6 +302,9 @@ class PartedSessions:
         self._stopping = True
         for session in self.all():
             session.follower.rest()
+            session.waits.stop(_stopping())
+            if session.sending is not None:
+                session.sending.stop()
             for arrival in (*session.arriving.values(), *session.beside):
                 arrival.ask_to_leave()
 
@@ -278,12 +332,12 @@ class PartedSessions:
             return session.assembled if digest is None else await self._completing.publish(session, digest)
         result = await self._completing.complete(session, listed, digest)
         if digest is None:
-            older = self._shelf.keep_assembled(session)
-            if older is not None:
+            for older in self._shelf.keep_assembled(session):
                 await self._give_up(older)
         return result
 
     async def _publish(self, owner: str, target: str, digest: Digest) -> Completed:
+        await self._wholes.take(owner, target)
         while (session := self._shelf.assembled(owner, target)) is not None:
             async with session.turn:
                 if session.state is State.ASSEMBLED:
@@ -312,35 +366,21 @@ class PartedSessions:
                 await self._ledger.end(ended)
             finally:
                 session.ending = False
+                if not self._stopping:
+                    session.waits.go_on()
             session.move(event)
             self._shelf.endings.note(ended)
             self._shelf.forget(session)
             await session.remove_files()
+            if session.sending is not None:
+                await session.sending.end()
             return True
-
-    def _layout(self, size_bytes: int | None, part_size_bytes: int | None) -> Layout | None:
-        """How a declared size is cut; PartSizeInvalid when that cannot be."""
-        if size_bytes is None:
-            if part_size_bytes is not None:
-                raise PartSizeInvalid("a part size means nothing without the size")
-            return None
-        layout = Layout(size_bytes, part_size_bytes if part_size_bytes is not None else suggested_part_size(size_bytes))
-        if layout.count > 1 and layout.part_size_bytes < self._limits.min_part_bytes:
-            raise PartSizeInvalid(
-                f"all parts but the last need {self._limits.min_part_bytes} bytes (setting min_part_bytes)",
-                smallest=self._limits.min_part_bytes,
-            )
-        return layout
-
-    def _require_room(self) -> None:
-        """In a thread: see that the disk has what was promised; StorageFull otherwise."""
-        if filesystem.free_bytes(self._folder) < self._accounts.pledged_bytes:
-            raise StorageFull("the disk has no room for an upload of this size")
 
     def _idle(self, session: PartedSession, now_s: float) -> bool:
         return (
             not session.receiving
             and not session.turn.locked()
+            and session.handed.until_s <= now_s
             and is_expired(touched_at_s=session.touched_at_s, now_s=now_s, expiry_s=self._limits.expiry_s)
         )
 

@@ -5,62 +5,29 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from model.digests import Digest
 from model.errors import StorageFailed
-from multipart.bodies import Body
 from multipart.follower import SLICE_BYTES, Follower, Stretch, read_into
+from multipart.handed import BUFFERED, NATIVE, Handed
 from multipart.hashing import ALWAYS
+from multipart.kept import Arrival, Completed, Kept
 from multipart.ledger import Ledger
 from multipart.limits import Held
+from multipart.part_sending import PartSending
 from multipart.partfiles import PartFiles
 from multipart.parts import Layout, StoredPart
+from multipart.proving import Progress, Proof
 from multipart.states import Event, State, after
 from multipart.uninterrupted import to_its_end
+from multipart.waits import Waits
 from store.uploads import UploadRow
 
+__all__ = ["Arrival", "Completed", "Kept", "PartedSession"]
+
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A session whose parts became a whole: a blob, or still unseen under its temporary name."""
-
-    upload_id: str
-    repository: str
-    digest: str
-    """Of the whole, also while it is unseen."""
-    size_bytes: int
-    parts: int
-
-
-@dataclass(slots=True)
-class Kept:
-    """A part that is stored."""
-
-    stored: StoredPart
-    proven: bool
-    """This process received it, or has hashed it again."""
-
-
-class Arrival:
-    """A body that arrives as some part."""
-
-    def __init__(self, number: int, body: Body | None, *, in_place: bool) -> None:
-        self.number, self.body, self.in_place = number, body, in_place
-        self.written_bytes = 0
-        """How much of it lies in the part's place, from its beginning."""
-        self.asked = False
-        self.left = asyncio.Event()
-
-    def ask_to_leave(self) -> None:
-        """End the body, politely; `left` is set when nothing of it touches the session any more."""
-        self.asked = True
-        if self.body is not None:
-            self.body.stop()
 
 
 class PartedSession:
@@ -96,6 +63,16 @@ class PartedSession:
         self.assembled: Completed | None = None
         self.whole_proven = True
         """Of an assembled one: its file was hashed by this process."""
+        self.sending: PartSending | None = None
+        """How its parts come into the object store; None when content lies in a directory."""
+        self.why_buffered = ""
+        """Why it is not native, when that was asked for."""
+        self.proof: Proof | None = None
+        """What is proven of the whole in the object store."""
+        self.handed = Handed()
+        """The URLs of the store that were handed out for it."""
+        self.waits = Waits()
+        """What its completion waits for, if that may be broken off."""
         self._allocating = asyncio.Lock()
         self._part_locks: dict[int, tuple[asyncio.Lock, int]] = {}
         algorithms = () if row.algorithm == ALWAYS else (row.algorithm,)
@@ -114,7 +91,27 @@ class PartedSession:
     @property
     def expires_at_s(self) -> float:
         """When it ends, if nobody uses it until then."""
-        return self.touched_at_s + self._expiry_s
+        return max(self.touched_at_s + self._expiry_s, self.handed.until_s)
+
+    @property
+    def mode(self) -> str:
+        """Whether clients may put parts into the store themselves: `native` or `buffered` (H013, H040)."""
+        return NATIVE if self.is_native else BUFFERED
+
+    @property
+    def is_native(self) -> bool:
+        """As `mode`; never where there is no object store."""
+        return self.sending is not None and self.row.mode == NATIVE
+
+    @property
+    def whole_afar(self) -> bool:
+        """Its parts are one object in the store already, so there is nothing left but to prove and to show it."""
+        return self.sending is not None and self.sending.whole
+
+    @property
+    def proving(self) -> Progress | None:
+        """How far its proof has come, while one is under way."""
+        return self.proof.progress if self.proof is not None and self.turn.locked() else None
 
     @property
     def receiving(self) -> bool:
@@ -153,6 +150,8 @@ class PartedSession:
         if self.moved_away or self.state not in (State.OPEN, State.SEALING):
             return None
         kept, arrival = self.parts.get(number), self.arriving.get(number)
+        if kept is not None and kept.trimmed:
+            return None
         if kept is not None:
             length, ends = kept.stored.size_bytes - within, True
         elif arrival is not None and not (number == 1 and self.follower.adopts_first):
@@ -182,13 +181,16 @@ class PartedSession:
         kept = self.parts.get(number)
         if kept is not None:
             kept.proven = True
+            if self.sending is not None:
+                self.sending.passed(kept)
 
     async def lost(self, number: int) -> None:
         """See `Followed`: the part is missing from now on."""
-        if number in self.parts:
+        kept = self.parts.get(number)
+        if kept is not None and not kept.trimmed and not await self.is_afar(kept):
             self._log_lost(self.id, number)
             await self.drop([number])
-        elif number in self.arriving:
+        elif kept is None and number in self.arriving:
             raise StorageFailed("the file of an arriving part is not there any more")
 
     # -- parts --------------------------------------------------------------------------------------------------------
@@ -199,16 +201,27 @@ class PartedSession:
         Known they stay until their files are gone: whoever sends one meanwhile does so beside it.
         """
         await self._ledger.remove_parts(self.id, numbers)
+        if self.sending is not None:
+            self.sending.forget(numbers)
         if files:
             await self.remove_part_files(numbers)
         for number in numbers:
             kept = self.parts.pop(number, None)
-            if kept is not None and self.layout is None:
-                self.held.release(kept.stored.size_bytes)
+            if kept is not None and not self.files.in_one:
+                self.unclaim(kept)
+
+    def unclaim(self, kept: Kept) -> None:
+        """The bytes of a part that has a file of its own are not the upload's any more."""
+        if kept.stored.is_native:
+            return  # nobody counted them
+        if kept.trimmed:
+            self.held.beyond_bytes -= kept.stored.size_bytes
+        else:
+            self.held.release(kept.stored.size_bytes)
 
     async def remove_part_files(self, numbers: Iterable[int]) -> None:
         """Remove the parts' own files; of a declared size there are none."""
-        if self.layout is None:
+        if not self.files.in_one:
             await self.call(self.files.remove, [self.files.path_of(number) for number in numbers])
 
     @asynccontextmanager
@@ -242,7 +255,7 @@ class PartedSession:
         async with self._allocating:
             if self.moved_away:
                 await self.give_up_moved()
-            if self.layout is not None and not self.files.allocated:
+            if self.files.in_one and not self.files.allocated:
                 await to_its_end(asyncio.ensure_future(self._allocate()))
 
     async def _allocate(self) -> None:
@@ -253,7 +266,7 @@ class PartedSession:
         """The bytes that were moved away will not come back: all parts are missing."""
         await self.drop(sorted(self.parts))
         self.moved_away, self.stored, self.files.allocated = False, None, False
-        if self.layout is not None:
+        if self.layout is not None and self.files.in_one:
             self.held.pledge(self.layout.size_bytes)
         await self.follower.go_back(1)
 
@@ -270,6 +283,8 @@ class PartedSession:
         An assembled whole that is not what it was is left for `publish` to refuse.
         """
         if self.assembled is not None:
+            if self.whole_afar:
+                return  # what the store has is as it was when it was assembled
             whole = StoredPart(0, self.assembled.size_bytes, self.assembled.digest.partition(":")[2])
             if not self.whole_proven and await self._hashes(whole, self.files.data_path, 0):
                 self.whole_proven = True
@@ -280,15 +295,27 @@ class PartedSession:
             async with self.turn, self.part_turn(number):
                 await self._verify_part(number)
 
+    async def verify_parts(self) -> None:
+        """Hash again what is not proven yet, however it lies; whoever calls holds the session's turn."""
+        for number in sorted(number for number, kept in self.parts.items() if not kept.proven):
+            async with self.part_turn(number):
+                await self._verify_part(number)
+
+    async def is_afar(self, kept: Kept) -> bool:
+        """Whether the object store has a part whose file was found damaged; then that file is not needed any more."""
+        return self.sending is not None and await self.sending.let_go_damaged(kept)
+
     async def _verify_part(self, number: int) -> None:
         kept = self.parts.get(number)
-        if kept is None or kept.proven or self.moved_away or self.state is not State.OPEN:
+        if kept is None or kept.proven or self.moved_away or self.state not in (State.OPEN, State.SEALING):
             return
         right = await self._hashes(kept.stored, self.files.path_of(number), self.files.offset_of(number))
         if self.parts.get(number) is not kept:
             return  # it was replaced meanwhile
         kept.proven = right
-        if not right:
+        if right and self.sending is not None:
+            self.sending.passed(kept)
+        if not right and not await self.is_afar(kept):
             self._log_lost(self.id, number)
             await self.drop([number])
             await self.follower.go_back(number)

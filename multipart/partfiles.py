@@ -4,6 +4,8 @@
     otherwise         <id>.part<n>               a file for each part; joined into <id>.data at completion
     a part again      <id>.part<n>.<token>       a side file, until it is whole and takes the place of the first
 
+Where content lies in an object store, every part has a file of its own, which goes when the store has it.
+
 Everything here blocks and is called in threads.
 """
 
@@ -25,11 +27,22 @@ class PartFiles:
     """The files of one session, by part number."""
 
     def __init__(
-        self, folder: Path, upload_id: str, layout: Layout | None, *, durable: bool, uncached: bool = False
+        self,
+        folder: Path,
+        upload_id: str,
+        layout: Layout | None,
+        *,
+        durable: bool,
+        uncached: bool = False,
+        separate: bool = False,
     ) -> None:
+        """With `separate`, parts have files of their own also where the size was declared."""
         self._folder, self._id, self._durable = folder, upload_id, durable
         self.layout = layout
-        self.uncached = uncached and layout is not None and layout.size_bytes >= UNCACHED_FROM_BYTES
+        self._whole_bytes = layout.size_bytes if layout is not None and not separate else None
+        self.in_one = self._whole_bytes is not None
+        """All parts lie in one file, at their offsets."""
+        self.uncached = uncached and self._whole_bytes is not None and self._whole_bytes >= UNCACHED_FROM_BYTES
         """Bytes that were read for the digest of the whole need not stay in the page cache."""
         self.data_path = folder / f"{upload_id}.data"
         self.allocated = False
@@ -37,11 +50,11 @@ class PartFiles:
 
     def path_of(self, number: int) -> Path:
         """The file that holds the bytes of a part."""
-        return self.data_path if self.layout is not None else self._folder / f"{self._id}{PART}{number}"
+        return self.data_path if self.in_one else self._folder / f"{self._id}{PART}{number}"
 
     def offset_of(self, number: int) -> int:
         """Where in that file they begin."""
-        return self.layout.span(number).start if self.layout is not None else 0
+        return self.layout.span(number).start if self.layout is not None and self.in_one else 0
 
     def side_path(self, number: int, token: str) -> Path:
         """Where a part that is there already, or is arriving, arrives once more."""
@@ -54,12 +67,12 @@ class PartFiles:
 
     def allocate(self) -> None:
         """Make the one file of a declared size; a disk without room for it says so now, and nothing is left behind."""
-        if self.layout is None or self.allocated:
+        if self._whole_bytes is None or self.allocated:
             return
         with _translated("making room for the upload"):
             fd = os.open(self.data_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
-                filesystem.allocate(fd, self.layout.size_bytes)
+                filesystem.allocate(fd, self._whole_bytes)
             except OSError:
                 self.data_path.unlink(missing_ok=True)
                 raise
@@ -72,7 +85,7 @@ class PartFiles:
     def open_place(self, number: int, expected_bytes: int | None) -> int:
         """A descriptor to write a part to its place; a file of its own is empty."""
         flags = os.O_WRONLY | os.O_CLOEXEC
-        if self.layout is None:
+        if not self.in_one:
             return self._open_new(self.path_of(number), expected_bytes)
         with _translated("opening the upload"):
             return os.open(self.data_path, flags)
@@ -96,7 +109,7 @@ class PartFiles:
         that becomes the part's own is synced already.
         """
         with _translated("storing the part"):
-            if self.layout is None:
+            if not self.in_one:
                 side.replace(self.path_of(number))
                 if self._durable:
                     filesystem.sync_folder(self._folder)
@@ -111,9 +124,9 @@ class PartFiles:
 
         The first part's file becomes the whole one, the others are copied behind it. On failure all is as it was.
         """
-        if self.layout is not None:
+        if self._whole_bytes is not None:
             with _translated("finishing the upload"):
-                _require_size(self.data_path, self.layout.size_bytes)
+                _require_size(self.data_path, self._whole_bytes)
             return
         with _translated("joining the parts"):
             _require_size(self.path_of(parts[0].number), parts[0].size_bytes)
@@ -131,7 +144,7 @@ class PartFiles:
 
     def take_apart(self, first_bytes: int) -> None:
         """Undo `join`, or what a crash left of it; nothing to do when the whole file is not there."""
-        if self.layout is None:
+        if not self.in_one:
             with _translated("taking the parts apart"), suppress(FileNotFoundError):
                 os.truncate(self.data_path, first_bytes)
                 self.data_path.rename(self.path_of(1))

@@ -6,7 +6,7 @@ the same size and part n begins at (n - 1) times that; otherwise each is as long
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from model.ranges import Span
@@ -68,16 +68,29 @@ class ListedPart:
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A part that arrived whole and is on the disk."""
+    """A part that arrived whole: on the disk, in the object store, or both."""
 
     number: int
     size_bytes: int
     sha256: str
+    """Empty of one that its client put into the object store itself."""
+    store_etag: str = field(default="", compare=False)
+    """What the object store called it, without quotes; empty when it has it not yet, or there is none."""
 
     @property
     def etag(self) -> str:
-        """What the client is given and gives back: the SHA-256, in quotes (H022, H085, H089)."""
-        return f'"{self.sha256}"'
+        """What the client is given and gives back, in quotes: the SHA-256, else the store's own (H022, H085, H089)."""
+        return f'"{self.sha256 or self.store_etag}"'
+
+    @property
+    def is_native(self) -> bool:
+        """Whether its client put it into the object store itself, so that nobody here knows its SHA-256."""
+        return not self.sha256
+
+    def is_called(self, etag: str) -> bool:
+        """Whether that is its ETag, ours or the store's, however it is spelled (H085-H088)."""
+        bare = normal_etag(etag)
+        return bool(bare) and bare in (self.sha256, normal_etag(self.store_etag))
 
 
 def require_number(number: int) -> None:
@@ -134,7 +147,7 @@ def _against_stored(listed: Sequence[ListedPart], stored: Mapping[int, StoredPar
         if held is None and part.number not in told:
             told.add(part.number)
             yield f"part {part.number} is missing: it was not received whole"
-        elif held is not None and normal_etag(part.etag) != held.sha256:
+        elif held is not None and not held.is_called(part.etag):
             yield f"part {part.number} has another ETag: {held.etag} is stored"
 
 
@@ -148,9 +161,20 @@ def _as_a_whole(
         if number not in numbers:
             held = "stored, but not listed" if number in stored else "missing"
             yield f"part {number} is {held}"
-    if layout is None:
+    if layout is not None:
+        yield from _of_another_length(stored, layout)
+    else:
         yield from (f"part {number} is stored, but not listed" for number in sorted(stored) if number > highest)
         for number in sorted(numbers):
             if number in stored and number < last and stored[number].size_bytes < min_part_bytes:
                 size_bytes = stored[number].size_bytes
                 yield f"part {number} has {size_bytes} bytes; all but the last need {min_part_bytes}"
+
+
+def _of_another_length(stored: Mapping[int, StoredPart], layout: Layout) -> Iterator[str]:
+    """Parts that do not fit a declared size; those that came through us were refused for that already."""
+    for number in sorted(stored):
+        if number > layout.count:
+            yield f"part {number} is stored, but behind the last one: there are {layout.count}"
+        elif stored[number].size_bytes != layout.span(number).length:
+            yield f"part {number} has {stored[number].size_bytes} bytes; it needs {layout.span(number).length}"

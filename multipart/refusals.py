@@ -4,7 +4,8 @@ Denied ── UploadForeign           the session belongs to another caller
 Gone ─┬── UploadExpired           it lay idle for too long
       └── UploadAborted           it was given up
 Conflict ── UploadFinished        it has become a blob, or is about to
-Invalid ─┬── PartNumberInvalid
+Invalid ─┬── NativeNotConfigured     clients cannot put parts into a store themselves here
+         ├── PartNumberInvalid
          ├── PartSizeInvalid      of the part size that was asked for at the start
          ├── PartsInvalid         the list given at completion is not what is stored
          ├── SizeInvalid ── PartLengthInvalid
@@ -35,6 +36,10 @@ class UploadAborted(Gone):
 
 class UploadFinished(Conflict):
     """The session has become a blob, or is being completed: parts are not taken any more."""
+
+
+class NativeNotConfigured(Invalid):
+    """A client insists on URLs of an object store, and there are none here (H051); the message says why."""
 
 
 class PartNumberInvalid(Invalid):

@@ -11,6 +11,7 @@ from model.errors import RegistryError
 from multipart.bodies import Body
 from multipart.interrupted import require_whole
 from multipart.place import Place, plan
+from multipart.sending import Sending
 from multipart.spool import RESERVED_BYTES, SpoolFile
 from multipart.states import Event, State, after
 from multipart.uninterrupted import to_its_end
@@ -39,6 +40,8 @@ class Session:
         self.stored: Digest | None = None
         """The bytes are under this digest's key already, and no longer in the spool file: only the catalog's commit
         failed. Finishing again is all that can be done; new bytes start the session from nothing."""
+        self.sending: Sending | None = None
+        """Its way into an object store, if the content lies in one."""
         self._workers = workers
         self._bring_back = bring_back
         self._recovered = recovered
@@ -58,6 +61,16 @@ class Session:
     def is_unused(self) -> bool:
         """It is known to hold nothing, and nobody sends it anything."""
         return self._recovered and self.offset_bytes == 0 and self.receiving is None
+
+    @property
+    def is_lost(self) -> bool:
+        """An object store lost what it had of it, and the bytes are not here any more."""
+        return self.sending is not None and self.sending.lost
+
+    def require_whole(self) -> None:
+        """UploadUnknown when the session is lost."""
+        if self.sending is not None:
+            self.sending.require_whole()
 
     def move(self, event: Event) -> None:
         """Go to the state that follows; WrongState if there is none."""
@@ -88,6 +101,11 @@ class Session:
 
     async def _prove(self) -> None:
         """Read the spool file again; if a commit that was cut short took it away, bring its bytes back first."""
+        await self._prove_file()
+        if self.sending is not None:
+            self.sending.resume()
+
+    async def _prove_file(self) -> None:
         moved = await self.call(self.spool.moved_away)
         if moved is not None:
             await self._bring_back(moved[1], moved[0], self.spool.path)
@@ -104,6 +122,7 @@ class Session:
                 body is not as long as its Content-Range; what belongs to the session was added.
             BodyVanished, TooSlow, TakenOver: the body ended early; what arrived was added.
             UploadInvalid: the chunked framing is broken; what came before was added.
+            UploadUnknown: the object store lost what it had of the session.
             StorageFull, StorageFailed: the disk; what was written whole was added.
         """
         self.move(Event.RECEIVE)
@@ -113,15 +132,21 @@ class Session:
         todo = plan(place, length_bytes=body.length_bytes, offset_bytes=self.offset_bytes, upload_id=self.id)
         if body.length_bytes == 0:
             return
+        before_bytes = None
+        if self.sending is not None:
+            self.sending.require(todo.start, known_to_come=body.length_bytes is not None)
+            before_bytes = self.sending.before_bytes
         self.receiving, whole = body, False
         try:
             if body.length_bytes is not None and body.length_bytes >= RESERVED_BYTES:
                 await self.call(self.spool.open, body.length_bytes)
-            poured = await body.pour(_Pouring(self.spool, todo.start), limit_bytes=todo.limit_bytes)
+            poured = await body.pour(_Pouring(self.spool, todo.start, before_bytes), limit_bytes=todo.limit_bytes)
             require_whole(poured, place.span.length if place.span is not None else None)
             whole = True
         finally:
             self.receiving = None
+            if self.sending is not None:
+                self.sending.arrived()
             if not (whole and last):
                 await self.call(self.spool.rest)
 
@@ -129,13 +154,17 @@ class Session:
 class _Pouring:
     """The sink of one body: goes back first if the client's Location says so, but only once a byte is there."""
 
-    def __init__(self, spool: SpoolFile, start: int) -> None:
+    def __init__(self, spool: SpoolFile, start: int, before_bytes: Callable[[int], None] | None) -> None:
         self._spool = spool
+        self._before_bytes, self._start = before_bytes, start
         self._rewind_to = start if start < spool.offset_bytes else None
 
     def write(self, data: memoryview) -> None:
         if not data:
             return
+        if self._before_bytes is not None:
+            self._before_bytes(self._start)
+            self._before_bytes = None
         if self._rewind_to is not None:
             self._spool.rewind(self._rewind_to)
             self._rewind_to = None

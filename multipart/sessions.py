@@ -15,21 +15,26 @@ from typing import Final
 
 from model.clock import Clock
 from model.digests import Digest
-from model.errors import BlobUnknown, DigestMismatch, RegistryError, Stopping, UploadUnknown
+from model.errors import BlobUnknown, RegistryError, Stopping, UploadUnknown
 from multipart import upkeep
 from multipart.bodies import Body
 from multipart.expiry import is_expired
+from multipart.finishing import Finishing
 from multipart.interrupted import TakenOver, require_whole
 from multipart.ledger import Ledger
 from multipart.limits import Accounts, UploadLimits
 from multipart.locks import Turns
+from multipart.objectstore import ObjectStore
 from multipart.parted import PartedSessions
 from multipart.place import Place
 from multipart.session import Session
+from multipart.slicer import Slicer
+from multipart.slices import Slicing
 from multipart.spool import SpoolFile
 from multipart.states import Event, State
 from multipart.uninterrupted import to_its_end
 from store.blobs import Blobs
+from store.layout import blob_key
 from store.uploads import UploadRow
 
 UNUSED_S: Final = 600.0
@@ -54,10 +59,14 @@ class Sessions:
         limits: UploadLimits,
         durable: bool = True,
         uncached: bool = False,
+        objects: ObjectStore | None = None,
+        slicing: Slicing | None = None,
     ) -> None:
+        """With `objects` content lies in an object store; otherwise in a folder, and nothing of that runs."""
         self._ledger, self._blobs, self._folder = ledger, blobs, spool_folder
         self._workers, self._clock, self._limits = workers, clock, limits
         self._durable, self._uncached = durable, uncached
+        self._slicer = Slicer(objects, slicing, spool_folder) if objects is not None else None
         self._sessions: dict[str, Session] = {}
         self._accounts = Accounts(limits)
         self.parted = PartedSessions(
@@ -69,7 +78,9 @@ class Sessions:
             accounts=self._accounts,
             uncached=uncached,
             durable=durable,
+            objects=objects,
         )
+        self._finishing = Finishing(blobs, ledger, workers, objects, self._forget)
         self._turns = Turns()
         self._stop_asked = asyncio.Event()
 
@@ -110,6 +121,7 @@ class Sessions:
         """
         session = self._get(repository, upload_id)
         await session.recover()
+        session.require_whole()
         return session.offset_bytes
 
     async def append(self, repository: str, upload_id: str, body: Body, place: Place) -> int:
@@ -151,18 +163,18 @@ class Sessions:
             touched_at_s=now,
             owner=owner,
         )
-        session = self._adopt(row, recovered=True)
+        session = self._adopt(row, recovered=True, key=blob_key(digest))
         try:
             await self._finish(session, body, Place(), digest)
         finally:
             if session.state is State.OPEN:
-                await self._drop(session, Event.CANCEL)
+                await self._finishing.drop(session, Event.CANCEL)
 
     async def cancel(self, repository: str, upload_id: str) -> None:
         """End the session and remove what it holds; a request that is receiving is asked to leave."""
         session = self._get(repository, upload_id)
         async with self._turn(session, None):
-            await self._discard(session, Event.CANCEL)
+            await self._finishing.discard(session, Event.CANCEL)
 
     async def expire(self) -> int:
         """End the sessions that lie idle for too long; returns how many."""
@@ -172,7 +184,7 @@ class Sessions:
                 # Idle means that nobody holds the turn, so it is ours without waiting.
                 async with self._turns.turn(session.id, please_stop=_nothing):
                     try:
-                        await self._discard(session, Event.EXPIRE)
+                        await self._finishing.discard(session, Event.EXPIRE)
                     except RegistryError as error:
                         log.warning("upload %s is too old, but stays for now: %s", session.id, error)
                         continue
@@ -194,11 +206,15 @@ class Sessions:
     async def settle(self) -> None:
         """At start: take up the sessions of the ledger, and remove files that belong to none of them."""
         rows = await self._ledger.rows()
+        if self._slicer is not None:
+            await self._slicer.load(self._ledger)
         for row in rows:
             if row.kind == "sequence":
                 self._adopt(row, recovered=False)
         sizes = await upkeep.spooled(self._workers, self._folder)
         keep = {f"{upload_id}{suffix}" for upload_id in self._sessions for suffix in (".data", ".marks")}
+        if self._slicer is not None:
+            self._slicer.loaded()
         keep |= await self.parted.settle([row for row in rows if row.kind == "parts"], sizes)
         removed = await upkeep.remove_strays(self._workers, self._folder, sizes.keys() - keep)
         open_ = len(self._sessions) + len(self.parted.all())
@@ -215,6 +231,8 @@ class Sessions:
         """Ask all running requests to leave; what they received stays resumable. New ones are refused."""
         self._stop_asked.set()
         self._turns.ask_all()
+        if self._slicer is not None:
+            self._slicer.remotes.rest()
         self.parted.stop()
 
     @asynccontextmanager
@@ -228,54 +246,27 @@ class Sessions:
                 raise UploadUnknown("this upload has ended meanwhile", upload=session.id)
             self._touch(session)
             try:
+                session.require_whole()
                 yield
+                session.require_whole()
             except TakenOver as error:
                 raise (_stopping() if self._stop_asked.is_set() else error) from error
             finally:
                 self._touch(session)
+                await self._end_if_lost(session)
+
+    async def _end_if_lost(self, session: Session) -> None:
+        """An object store may lose what it had of a session; that one can become nothing any more."""
+        if session.is_lost and self._sessions.get(session.id) is session:
+            try:
+                await self._finishing.discard(session, Event.EXPIRE)
+            except RegistryError as error:
+                log.warning("upload %s is lost, but stays for now: %s", session.id, error)
 
     async def _finish(self, session: Session, body: Body, place: Place, digest: Digest) -> None:
         async with self._turn(session, body):
             await session.receive(body, place, last=True)
-            await to_its_end(asyncio.ensure_future(self._seal(session, digest)))
-
-    async def _seal(self, session: Session, digest: Digest) -> None:
-        """The bytes are complete: check, store, forget the session."""
-        session.move(Event.FINISH)
-        spool, actual = session.spool, ""
-        try:
-            actual = session.stored.hex if session.stored else await session.call(spool.seal, digest.algorithm)
-            if actual == digest.hex:
-                await self._blobs.commit(session.row.repository, digest, spool.path, session.offset_bytes, session.id)
-        except BaseException:
-            session.move(Event.FAILED)
-            await self._keep(session, digest if actual == digest.hex else None)
-            raise
-        if actual != digest.hex:
-            await self._refuse(session)
-            raise DigestMismatch(expected=str(digest), actual=f"{digest.algorithm}:{actual}")
-        session.move(Event.STORED)
-        self._forget(session)
-        if spool.is_marked:
-            await session.call(spool.remove)
-
-    async def _refuse(self, session: Session) -> None:
-        """The digest does not match: the client is told that, even if the ledger cannot be told now."""
-        await self._drop(session, Event.REFUSED)
-        try:
-            await self._ledger.remove(session.id)
-        except RegistryError as error:
-            log.warning("upload %s ended, but is still in the ledger: %s", session.id, error)
-
-    async def _keep(self, session: Session, verified: Digest | None) -> None:
-        """Sealing or storing failed: what the session holds stays good for another try, here or after a crash."""
-        if verified is not None and not await session.call(session.spool.path.exists):
-            session.stored = verified
-            return
-        try:
-            await session.call(session.spool.keep)
-        except RegistryError as error:
-            log.warning("upload %s would not survive a crash of the server: %s", session.id, error)
+            await to_its_end(asyncio.ensure_future(self._finishing.seal(session, digest)))
 
     async def _has(self, repository: str, digest: Digest) -> bool:
         try:
@@ -297,19 +288,8 @@ class Sessions:
             if session.row.repository == repository and session.is_unused and now - session.touched_at_s > UNUSED_S:
                 # Having the turn touches the session, so that whoever comes meanwhile takes the next one.
                 async with self._turn(session, None):
-                    await self._discard(session, Event.EXPIRE)
+                    await self._finishing.discard(session, Event.EXPIRE)
                 return
-
-    async def _discard(self, session: Session, event: Event) -> None:
-        """Forget a session and its files. The ledger goes first: when it fails, nothing has changed."""
-        await self._ledger.remove(session.id)
-        await self._drop(session, event)
-
-    async def _drop(self, session: Session, event: Event) -> None:
-        """Forget a session and its files, but not its row: that alone is an empty session at the next start."""
-        session.move(event)
-        self._forget(session)
-        await session.call(session.spool.remove)
 
     def _get(self, repository: str, upload_id: str) -> Session:
         """The session of that id, if it belongs to that repository (rule 2); UploadUnknown otherwise."""
@@ -320,9 +300,15 @@ class Sessions:
             )
         return session
 
-    def _adopt(self, row: UploadRow, *, recovered: bool) -> Session:
-        spool = SpoolFile(self._folder, row.id, (row.algorithm,), uncached=self._uncached)
-        session = Session(row, spool, self._workers, self._blobs.copy_out, recovered=recovered)
+    def _adopt(self, row: UploadRow, *, recovered: bool, key: str | None = None) -> Session:
+        """Take up a session; `key` is where in an object store the whole is to be, when that is known already."""
+        if self._slicer is None:
+            plain = SpoolFile(self._folder, row.id, (row.algorithm,), uncached=self._uncached)
+            session = Session(row, plain, self._workers, self._blobs.copy_out, recovered=recovered)
+        else:
+            spool = self._slicer.spool(row)
+            session = Session(row, spool, self._workers, self._blobs.copy_out, recovered=recovered)
+            session.sending = self._slicer.sending(row, spool, key=key)
         self._sessions[row.id] = session
         self._accounts.enter(row)
         return session
@@ -330,6 +316,8 @@ class Sessions:
     def _forget(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is not None:
             self._accounts.leave(session.row)
+            if session.sending is not None:
+                session.sending.ended()
 
     def _check_limits(self, repository: str) -> None:
         if self._stop_asked.is_set():

@@ -8,12 +8,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Final
 
 from model.clock import Clock
 from model.errors import RegistryError, UploadUnknown
 from multipart.endings import KEPT_AT_MOST, Endings, refusal
 from multipart.ledger import Ledger
 from multipart.limits import Accounts, Held
+from multipart.objectstore import ObjectStore
+from multipart.part_sending import PartSending
 from multipart.parted_session import Kept, PartedSession
 from multipart.partfiles import PartFiles
 from multipart.parts import Layout, StoredPart
@@ -21,6 +24,9 @@ from multipart.refusals import UploadForeign
 from multipart.returning import remains
 from store.upload_parts import PartRow
 from store.uploads import UploadRow
+
+WHOLE: Final = "whole"
+"""State, in the ledger, of a native session that takes everything in one request."""
 
 log = logging.getLogger("holdfast.uploads")
 
@@ -38,11 +44,16 @@ class Shelf:
         *,
         durable: bool,
         uncached: bool,
+        objects: ObjectStore | None = None,
     ) -> None:
         self._ledger, self._folder, self._workers, self._clock = ledger, spool_folder, workers, clock
+        self._objects = objects
+        self.separate = objects is not None
+        """Every part has a file of its own, until an object store has it."""
         self._accounts, self._durable, self._uncached = accounts, durable, uncached
         self._sessions: dict[str, PartedSession] = {}
         self._assembled: dict[tuple[str, str], PartedSession] = {}
+        self._wholes: dict[tuple[str, str], PartedSession] = {}
         self.endings = Endings(clock)
 
     def all(self) -> list[PartedSession]:
@@ -76,12 +87,22 @@ class Shelf:
 
     def enter(self, row: UploadRow, layout: Layout | None, held: Held) -> PartedSession:
         """A session is open; it holds what `held` says."""
-        files = PartFiles(self._folder, row.id, layout, durable=self._durable, uncached=self._uncached)
+        files = PartFiles(
+            self._folder, row.id, layout, durable=self._durable, uncached=self._uncached, separate=self.separate
+        )
         expiry_s = self._accounts.limits.expiry_s
         session = PartedSession(row, files, self._ledger, self._workers, held, _log_lost, expiry_s)
+        if self._objects is not None:
+            session.sending = PartSending(session, self._ledger, self._objects)
         self._sessions[row.id] = session
+        self.note_whole(session)
         self._accounts.enter(row)
         return session
+
+    def note_whole(self, session: PartedSession) -> None:
+        """Find it by its name, if it is one that takes everything in one request."""
+        if session.row.state == WHOLE and session.is_native:
+            self._wholes[_name(session)] = session
 
     def forget(self, session: PartedSession) -> None:
         """It has ended, and holds nothing any more."""
@@ -89,6 +110,8 @@ class Shelf:
             return
         self._accounts.leave(session.row)
         session.held.end()
+        if self.whole(*_name(session)) is session:
+            del self._wholes[_name(session)]
         if self.assembled(*_name(session)) is session:
             del self._assembled[_name(session)]
 
@@ -96,11 +119,16 @@ class Shelf:
         """What this caller completed under that temporary name."""
         return self._assembled.get((owner, target))
 
-    def keep_assembled(self, session: PartedSession) -> PartedSession | None:
-        """It has its temporary name now; returns what had it before."""
-        older = self._assembled.get(_name(session))
-        self._assembled[_name(session)] = session
-        return older if older is not session else None
+    def whole(self, owner: str, target: str) -> PartedSession | None:
+        """The open session by which this caller puts a whole into the store under that name, in one request."""
+        return self._wholes.get((owner, target))
+
+    def keep_assembled(self, session: PartedSession) -> list[PartedSession]:
+        """It has its temporary name now; returns what had it before, or was to have it."""
+        name = _name(session)
+        older = [each for each in (self._assembled.get(name), self._wholes.pop(name, None)) if each is not None]
+        self._assembled[name] = session
+        return [each for each in older if each is not session]
 
     async def settle(self, rows: Sequence[UploadRow], sizes: Mapping[str, int]) -> set[str]:
         """At start: take up the sessions of the ledger, given what is in the spool; returns which files are theirs."""
@@ -120,15 +148,21 @@ class Shelf:
         if size_bytes is not None:
             layout = Layout(size_bytes, row.part_size_bytes or max(1, size_bytes))
         session = self.enter(row, layout, self._accounts.hold(row.owner))
-        found = remains(row, layout, parts, sizes)
+        afar = session.sending.upload if session.sending is not None else None
+        found = remains(row, layout if session.files.in_one else None, parts, sizes, afar=afar is not None)
         for part in found.kept:
-            session.parts[part.number] = Kept(StoredPart(part.number, part.size_bytes, part.sha256), proven=False)
+            stored = StoredPart(part.number, part.size_bytes, part.sha256, part.store_etag or "")
+            trimmed = part.number in found.trimmed
+            kept = session.parts[part.number] = Kept(stored, proven=trimmed, trimmed=trimmed)
+            if session.sending is not None:
+                session.sending.stored(kept)
         session.moved_away = found.moved_away
+        session.handed.forget()
         if row.assembled_digest is not None:
             session.take_up_assembled(row.assembled_digest, row.assembled_bytes or 0)
             self.keep_assembled(session)
-        session.held.claim(session.stored_bytes if layout is None else layout.size_bytes, enforced=False)
-        if layout is not None:
+        _claim(session, layout)
+        if layout is not None and session.files.in_one:
             session.files.allocated = sizes.get(session.files.data_path.name) == layout.size_bytes
             if not session.files.allocated:
                 session.held.pledge(layout.size_bytes)
@@ -148,6 +182,20 @@ def _require_owner(owner: str, asking: str | None) -> None:
     """UploadForeign unless the caller is the owner, or proved another way that he may."""
     if asking is not None and owner != asking:
         raise UploadForeign("this upload belongs to somebody else")
+
+
+def _claim(session: PartedSession, layout: Layout | None) -> None:
+    """Count what an earlier process accepted."""
+    if layout is not None and session.files.in_one:
+        session.held.claim(layout.size_bytes, enforced=False)
+        return
+    if layout is not None:
+        session.held.fits = True
+    for kept in session.parts.values():
+        if not kept.trimmed:
+            session.held.claim(kept.stored.size_bytes, enforced=False)
+        elif not kept.stored.is_native:
+            session.held.beyond_bytes += kept.stored.size_bytes
 
 
 def _log_lost(upload_id: str, number: int) -> None:

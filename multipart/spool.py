@@ -7,6 +7,7 @@ one thread at a time for one session; the session's turn sees to that.
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -102,7 +103,7 @@ class SpoolFile:
             self._open_data()
             start = self.offset_bytes
             self._write_at(data, start)
-            self.digests.update(data)
+            self._hash(data)
             self.offset_bytes = start + len(data)
             self.dirty = True
             self._reserve_ahead()
@@ -191,7 +192,9 @@ class SpoolFile:
         try:
             with self.path.open("rb", buffering=0) as file:
                 for offset, prefix_sha256 in marks.read(self.marks_path):
-                    if not _feed(running, file.fileno(), proven, offset) or running.prefix_mark() != prefix_sha256:
+                    if not feed(file.fileno(), proven, offset, running.update):
+                        break
+                    if running.prefix_mark() != prefix_sha256:
                         break
                     proven, digests = offset, running.copy()
             os.truncate(self.path, proven)
@@ -304,8 +307,14 @@ class SpoolFile:
     def _mark(self) -> None:
         self.dirty = True
         self._open_marks()
-        marks.append(self._marks_fd, self.offset_bytes, self.digests.prefix_mark())
+        self._append_mark()
         self._marked_bytes = self.offset_bytes
+
+    def _append_mark(self) -> None:
+        marks.append(self._marks_fd, self.offset_bytes, self.digests.prefix_mark())
+
+    def _hash(self, data: memoryview) -> None:
+        self.digests.update(data)
 
     def _open_data(self) -> None:
         """Open the file; made only while it would be empty, so that one that vanished is noticed."""
@@ -325,17 +334,18 @@ class SpoolFile:
         digests = RunningDigests({*self.digests.algorithms, *algorithms})
         if offset_bytes:
             with self.path.open("rb", buffering=0) as file:
-                if not _feed(digests, file.fileno(), 0, offset_bytes):
+                if not feed(file.fileno(), 0, offset_bytes, digests.update):
                     raise OSError(errno.EIO, "the spool file is shorter than what was written to it")
         return digests
 
 
-def _feed(digests: RunningDigests, fd: int, start: int, stop: int) -> bool:
-    """Hash the bytes `start` to `stop` of a file; False if it ends before."""
+def feed(fd: int, start: int, stop: int, *updates: Callable[[bytes], None]) -> bool:
+    """Give the bytes `start` to `stop` of a file to each of `updates`; False if it ends before."""
     while start < stop:
         piece = os.pread(fd, min(READ_BYTES, stop - start), start)
         if not piece:
             return False
-        digests.update(piece)
+        for update in updates:
+            update(piece)
         start += len(piece)
     return True

@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from model.digests import Digest
 from multipart.parted_session import Completed, PartedSession
 from multipart.parts import ListedPart, StoredPart
 from tests.unit.multipart.harness import REPOSITORY, House, PlayedBody
+from tests.unit.multipart.storehouse import OWNER, TEMP, StoreHouse
 
-OWNER = "anna"
-TEMP = "uploads/temp-1"
+__all__ = ["OWNER", "TEMP"]
+
+AnyHouse: TypeAlias = House | StoreHouse
 PARTS = [b"first part", b"second one", b"last"]
 """A whole of 24 bytes in parts of 10."""
 WHOLE = b"".join(PARTS)
@@ -19,19 +21,19 @@ SMALL: dict[str, Any] = {"min_part_bytes": 1}
 """Limits that allow such parts."""
 
 
-async def opened(h: House, *, declared: bool = True, target: str = TEMP, **how: Any) -> PartedSession:
+async def opened(h: AnyHouse, *, declared: bool = True, target: str = TEMP, **how: Any) -> PartedSession:
     """A session for `WHOLE`."""
     sizes: dict[str, Any] = {"size_bytes": len(WHOLE), "part_size_bytes": 10} if declared else {}
     return await h.sessions.parted.open(REPOSITORY, owner=OWNER, target=target, **{**sizes, **how})
 
 
-async def send(h: House, session: PartedSession, number: int, content: bytes | PlayedBody, **how: Any) -> StoredPart:
+async def send(h: AnyHouse, session: PartedSession, number: int, content: bytes | PlayedBody, **how: Any) -> StoredPart:
     """A part, in one piece unless it is a body already."""
     body = content if isinstance(content, PlayedBody) else PlayedBody([content])
     return await h.sessions.parted.receive(session.id, OWNER, number, body, **how)
 
 
-async def send_all(h: House, session: PartedSession, parts: Sequence[bytes] = PARTS) -> None:
+async def send_all(h: AnyHouse, session: PartedSession, parts: Sequence[bytes] = PARTS) -> None:
     """All parts in order."""
     for number, content in enumerate(parts, 1):
         await send(h, session, number, content)
@@ -42,16 +44,16 @@ def listed(parts: Sequence[bytes] = PARTS) -> list[ListedPart]:
     return [ListedPart(number, hashlib.sha256(content).hexdigest()) for number, content in enumerate(parts, 1)]
 
 
-async def complete(h: House, session: PartedSession, digest: Digest | None = DIGEST) -> Completed:
+async def complete(h: AnyHouse, session: PartedSession, digest: Digest | None = DIGEST) -> Completed:
     """Complete a session that has all parts of `WHOLE`."""
     return await h.sessions.parted.complete(session.id, OWNER, listed(), digest)
 
 
-async def held(h: House, session: PartedSession) -> dict[int, int]:
+async def held(h: AnyHouse, session: PartedSession) -> dict[int, int]:
     """The sizes of the stored parts."""
     return {part.number: part.size_bytes for part in await h.sessions.parted.parts(session.id, OWNER)}
 
 
-def files(h: House) -> list[str]:
+def files(h: AnyHouse) -> list[str]:
     """What lies in the spool, without the ids."""
     return sorted(path.name.partition(".")[2] for path in h.folder.spool.iterdir())

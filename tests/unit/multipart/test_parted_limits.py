@@ -7,7 +7,7 @@ import pytest
 
 from model.errors import StorageFull, TooMany
 from model.units import MIB
-from multipart import filesystem, parted
+from multipart import filesystem, opening
 from multipart.refusals import PartSizeInvalid, UploadTooLarge
 from tests.unit.multipart.harness import REPOSITORY, PlayedBody, house
 from tests.unit.multipart.parting import OWNER, PARTS, SMALL, TEMP, complete, files, held, opened, send, send_all
@@ -81,7 +81,7 @@ async def test_a_disk_without_room_for_a_declared_size_says_so_at_the_start(tmp_
     """What is promised to others counts, until it is taken."""
     async with house(tmp_path, **SMALL) as h:
         monkeypatch.setattr(filesystem, "free_bytes", lambda _: 40)
-        monkeypatch.setattr(parted, "RESERVED_BYTES", 20)
+        monkeypatch.setattr(opening, "RESERVED_BYTES", 20)
         session = await opened(h)
         with pytest.raises(StorageFull):
             await opened(h)

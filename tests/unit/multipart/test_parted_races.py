@@ -73,7 +73,7 @@ async def test_an_upload_that_is_aborted_while_it_is_hashed_holds_nothing_any_mo
         await session.follower.to_the_end()
         assert files(h) == []
         assert session.held.size_bytes == 0
-        assert h.sessions.parted._accounts.spooled_bytes == 0
+        assert h.sessions._accounts.spooled_bytes == 0
         assert "has to be sent again" not in caplog.text
 
 

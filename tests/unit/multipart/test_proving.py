@@ -1,0 +1,130 @@
+"""Proofs: what lies in the store is read again and hashed, a few objects at a time, and goes on where it broke off."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from backends.base import KeyMissing
+from backends.memory import PIECE_BYTES
+from backends.memory_parts import MemoryStore
+from model.digests import Digest
+from model.errors import StorageFailed
+from multipart import proving
+from multipart.proving import Progress, Proof, Prover
+
+WHOLE = os.urandom(3 * PIECE_BYTES + 17)
+
+
+@pytest.fixture
+def store():
+    held = MemoryStore()
+    held.values["key"] = WHOLE
+    return held
+
+
+@pytest.fixture
+def workers():
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+@pytest.mark.parametrize("batch", [1, PIECE_BYTES, 100 * PIECE_BYTES])
+async def test_what_is_read_is_hashed_to_its_end(store, workers, monkeypatch, algorithm, batch):
+    """T10, H080."""
+    monkeypatch.setattr(proving, "BATCH_BYTES", batch)
+    proof = Proof("key", len(WHOLE), algorithm)
+    assert await Prover(store, workers).digest_of(proof) == Digest.of(WHOLE, algorithm)
+    assert proof.progress == Progress(len(WHOLE), len(WHOLE))
+
+
+async def test_nothing_hashes_to_the_digest_of_nothing(store, workers):
+    store.values["key"] = b""
+    assert await Prover(store, workers).digest_of(Proof("key", 0, "sha256")) == Digest.of(b"")
+
+
+async def test_a_proof_that_broke_off_goes_on_where_it_was(store, workers, monkeypatch):
+    """T09: an object that is assembled does not change."""
+    monkeypatch.setattr(proving, "BATCH_BYTES", 1)
+    proof, prover, pieces = Proof("key", len(WHOLE), "sha256"), Prover(store, workers), [0]
+
+    async def breaks(verb, key):
+        if verb == "get":
+            pieces[0] += 1
+            if pieces[0] == 2:
+                raise StorageFailed("broken off")
+
+    store.after = breaks
+    with pytest.raises(StorageFailed, match="broken off"):
+        await prover.digest_of(proof)
+    assert proof.done_bytes == 2 * PIECE_BYTES
+    asked = []
+    real = store.get
+
+    def get(key, start=0, length=None):
+        asked.append((start, length))
+        return real(key, start, length)
+
+    monkeypatch.setattr(store, "get", get)
+    assert await prover.digest_of(proof) == Digest.of(WHOLE)
+    assert asked == [(2 * PIECE_BYTES, len(WHOLE) - 2 * PIECE_BYTES)]
+
+
+async def test_a_proof_that_is_cancelled_goes_on_as_well(store, workers, monkeypatch):
+    monkeypatch.setattr(proving, "BATCH_BYTES", 1)
+    proof, prover, reading = Proof("key", len(WHOLE), "sha256"), Prover(store, workers), asyncio.Event()
+
+    async def waits(verb, key):
+        if verb == "get":
+            reading.set()
+            await asyncio.Event().wait()
+
+    async def goes_on(verb, key):
+        return
+
+    store.after = waits
+    task = asyncio.create_task(prover.digest_of(proof))
+    await reading.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    store.after = goes_on
+    assert await prover.digest_of(proof) == Digest.of(WHOLE)
+
+
+@pytest.mark.parametrize("size_bytes", [len(WHOLE) - 1, len(WHOLE) + 1])
+async def test_an_object_of_another_length_is_not_read(store, workers, size_bytes):
+    with pytest.raises(StorageFailed, match="instead of"):
+        await Prover(store, workers).digest_of(Proof("key", size_bytes, "sha256"))
+    with pytest.raises(KeyMissing):
+        await Prover(store, workers).digest_of(Proof("other", size_bytes, "sha256"))
+
+
+async def test_only_a_few_are_read_at_a_time(store, workers):
+    """So that many completions at once do not take the line to the store from everybody else."""
+    running, most, go = [0], [0], asyncio.Event()
+
+    async def counts(verb, key):
+        if verb == "get":
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+            await go.wait()
+            running[0] -= 1
+
+    store.before = counts
+    prover = Prover(store, workers, at_once=2)
+    proofs = [asyncio.create_task(prover.digest_of(Proof("key", len(WHOLE), "sha256"))) for _ in range(6)]
+    await asyncio.wait(proofs, timeout=0.05)
+    go.set()
+    assert {await proof for proof in proofs} == {Digest.of(WHOLE)}
+    assert most == [2]
+
+
+def test_a_proof_is_of_one_object_and_of_the_algorithms_that_run():
+    proof = Proof("key", 3, "sha512")
+    assert proof.fits("key", "sha256")
+    assert proof.fits("key", "sha512")
+    assert not proof.fits("other", "sha512")
+    assert not Proof("key", 3, "sha256").fits("key", "sha512")
