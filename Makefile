@@ -8,7 +8,8 @@ ARGS   ?=
 
 VENV := .venv
 PY   := $(VENV)/bin/python
-PIP  := $(PY) -m pip install --disable-pip-version-check --no-input --quiet --require-hashes
+PIN  := -m pip install --disable-pip-version-check --no-input --quiet --require-hashes
+PIP  := $(PY) $(PIN)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -22,17 +23,22 @@ help: ## this list
 run: $(VENV)/runtime.stamp ## serve on LISTEN (127.0.0.1:5000), keep everything in DATA (./data); ARGS: more flags of `serve`
 	@exec $(PY) registry.py serve --listen $(LISTEN) --data $(DATA) $(ARGS)
 
-test: venv ## run every test; ARGS: what to hand to pytest
+test: venv ## run every test, then again what can run on S3; ARGS: what to hand to pytest instead of that
+ifeq ($(strip $(ARGS)),)
+	$(PY) -m pytest
+	$(PY) -m pytest --store s3 tests/interop tests/faults tests/http
+else
 	$(PY) -m pytest $(ARGS)
+endif
 
-venv: $(VENV)/dev.stamp ## the environment alone, with everything that tests, checks and serving need, in .venv
+venv: $(VENV)/dev.stamp build/swift/swift.stamp ## the environments alone, with everything that tests, checks and serving need
 
-lint: venv ## style, layout and types
+lint: $(VENV)/dev.stamp ## style, layout and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-format: venv ## put every file into the layout that `make lint` wants to see
+format: $(VENV)/dev.stamp ## put every file into the layout that `make lint` wants to see
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
@@ -48,6 +54,7 @@ lock: ## make the lock files again from pyproject.toml, with the newest releases
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --group pyproject.toml:dev --constraint requirements.lock --output-file requirements-dev.lock
 	$(PYTHON) -c "$(FAST)" | $(LOCK) - --output-file requirements-fast.lock
+	$(LOCK) --group pyproject.toml:store --output-file requirements-swift.lock
 
 LOCK := build/lock/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
 FAST := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['fast'], sep=chr(10))
@@ -81,3 +88,9 @@ $(VENV)/runtime.stamp: requirements.lock requirements-fast.lock | $(VENV)/bin/py
 $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/runtime.stamp
 	$(PIP) --requirement requirements-dev.lock
 	@touch $@
+
+# The S3 server of the tests, in an environment of its own. Where it cannot be had, everything else still runs.
+build/swift/swift.stamp: requirements-swift.lock | $(VENV)/bin/python
+	@{ $(PYTHON) -m venv build/swift \
+		&& build/swift/bin/python $(PIN) --only-binary :all: --requirement requirements-swift.lock \
+		&& touch $@; } || echo "No S3 server for the tests on this machine: those that need one say so and are passed over."

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
 
 from config import Config, ConfigError, load
-from config.checks import check_folders
+from config.checks import check_folders, check_store
 from config.reference import as_toml, settings_page, shown
 from config.settings import BY_NAME, SECTIONS, SETTINGS, Setting
 from model.version import VERSION
@@ -126,6 +126,7 @@ def config_check(invocation: Invocation) -> int:
     """Say that the configuration can be used; what is wrong with it is raised on the way."""
     config = invocation.config
     check_folders(config)
+    check_store(config)
     print(f"The configuration is good: listening on {config.listen}, keeping {kept_where(config)}.")
     return 0
 
@@ -134,6 +135,9 @@ def kept_where(config: Config) -> str:
     """Where what lies, in words."""
     if config.storage_driver == "memory":
         return "everything in memory, until it ends"
+    if config.storage_driver == "s3":
+        where = config.s3_url or f"AWS ({config.s3_region})"
+        return f"names in {config.data_dir} and content in s3 bucket {config.s3_bucket} at {where}"
     if config.storage_root == config.data_dir:
         return f"everything in {config.data_dir}"
     return f"names in {config.data_dir}, blobs in {config.storage_root}"
@@ -164,6 +168,7 @@ FAMILIES: Final = {
     "uploads": "look at open uploads, end them",
     "catalog": "copies of the catalog",
     "keys": "the keys that URLs are signed with",
+    "storage": "the object store, where one is used",
 }
 
 

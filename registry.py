@@ -29,14 +29,15 @@ from admin import commands as admin_commands
 from admin.operations import Desk, Serving, perform
 from clients import commands as client_commands
 from config import Config, ConfigError
+from config.checks import without_effect
 from handlers.access import AccessLog
 from handlers.admin import serve_admin
 from handlers.boundary import Boundary, Record
 from handlers.buffers import BufferPool
 from handlers.connection import HttpServer
-from handlers.hold import modes
+from handlers.hold.modes import Herald
 from handlers.limits import Limits
-from handlers.metrics import Metrics
+from handlers.metrics import Metrics, StoreCounts
 from handlers.ops import plain_handlers
 from handlers.readiness import Readiness
 from handlers.shortcut import Shortcut
@@ -45,13 +46,18 @@ from machine import connections_allowed
 from model.errors import RegistryError
 from rooms import Rooms, open_rooms
 from store.backups import keep_daily
+from store.bucket_copies import BucketCopies, keeps_copies
 from store.refusals import CannotStart
+from stores import Remote, trouble_with
 
 SENDERS = 4
 """Threads that send files in bursts; a slow reader holds none of them."""
 
 FLUSH_S = 5.0
 """What a power cut may cost an upload that is under way."""
+
+HERALD_S = 2.0
+"""How long it may take until the log says that parts travel another way now."""
 
 LEAVE_S = 3.0
 """How long a request that was asked to leave has to put away what it received, and a download to end by itself."""
@@ -100,21 +106,31 @@ async def _serve(config: Config) -> None:
         loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     async with open_rooms(config) as rooms:
         with ThreadPoolExecutor(SENDERS, thread_name_prefix="sender") as senders:
-            async with _background(rooms) as group:
-                await _serve_until(stop, hurry, rooms, senders, group)
+            herald = Herald(rooms.services.hold)
+            async with _background(rooms, herald) as group:
+                await _serve_until(stop, hurry, rooms, senders, group, herald)
 
 
 async def _serve_until(
-    stop: asyncio.Event, hurry: asyncio.Event, rooms: Rooms, senders: ThreadPoolExecutor, group: asyncio.TaskGroup
+    stop: asyncio.Event,
+    hurry: asyncio.Event,
+    rooms: Rooms,
+    senders: ThreadPoolExecutor,
+    group: asyncio.TaskGroup,
+    herald: Herald,
 ) -> None:
     """Put the handlers together, listen, and wait for the end."""
     config = rooms.config
     access = _access_log(rooms)
-    stats, readiness = Stats(), Readiness(rooms.services.repositories, rooms.folder.spool, rooms.folder.data_dir)
+    stats = Stats()
+    folders = (rooms.folder.spool, rooms.folder.data_dir)
+    readiness = Readiness(rooms.services.repositories, *folders, store=lambda: trouble_with(rooms.backend))
     metrics = None
     if config.metrics:
         sessions = rooms.services.sessions
-        metrics = Metrics(stats, sessions, rooms.hot, rooms.catalog, config.storage_root, lambda: server)
+        metrics = Metrics(
+            stats, sessions, rooms.hot, rooms.catalog, config.storage_root, lambda: server, _counts_of(rooms.backend)
+        )
     observers: list[Callable[[Record], None]] = [stats] if access is None else [stats, access]
     boundary = Boundary(rooms.services, plain=plain_handlers(readiness, metrics), observers=observers)
     shortcut = Shortcut(rooms.services, next_id=boundary.next_id, observers=observers)
@@ -124,7 +140,9 @@ async def _serve_until(
         serving = Serving(addresses, rooms.clock.monotonic_s(), lambda: server, readiness)
         async with serve_admin(rooms.folder.data_dir, functools.partial(perform, Desk(rooms, serving))):
             writing = group.create_task(access.run()) if access is not None else None
-            modes.announce(rooms.services.hold)
+            for hint in without_effect(config):
+                log.warning("%s", hint)
+            herald.announce()
             _hint_at_the_secret(config)
             _greet(config, addresses[0])
             await stop.wait()
@@ -132,6 +150,13 @@ async def _serve_until(
             await _drain(rooms, server, runner, hurry)
     if writing is not None:
         writing.cancel()
+
+
+def _counts_of(backend: object) -> Callable[[], StoreCounts] | None:
+    """What the metrics say about an object store; None where there is none."""
+    if not isinstance(backend, Remote):
+        return None
+    return lambda: StoreCounts(backend.calls.asked, backend.calls.failed, backend.health.ok)
 
 
 def _access_log(rooms: Rooms) -> AccessLog | None:
@@ -161,16 +186,19 @@ def _server(rooms: Rooms, boundary: Boundary, shortcut: Shortcut, senders: Threa
 
 
 @contextlib.asynccontextmanager
-async def _background(rooms: Rooms) -> AsyncIterator[asyncio.TaskGroup]:
+async def _background(rooms: Rooms, herald: Herald) -> AsyncIterator[asyncio.TaskGroup]:
     """What goes on beside the requests; ends with them."""
     sessions, expiry_s = rooms.services.sessions, rooms.config.upload_expiry_s
     works: list[Coroutine[Any, Any, None]] = [
         _for_ever("flushing uploads", sessions.flush, FLUSH_S),
         _for_ever("expiring uploads", sessions.expire, min(60.0, max(1.0, expiry_s / 4))),
         sessions.recover_all(),
+        _look_for_ever(herald),
+        *[work() for work in rooms.lasting],
     ]
     if rooms.config.storage_driver != "memory":  # then the names go with the content, and no copy is of use
-        works.append(keep_daily(rooms.folder.data_dir, rooms.clock))
+        copies = BucketCopies(rooms.catalog, rooms.backend) if keeps_copies(rooms.backend) else None
+        works.append(keep_daily(rooms.folder.data_dir, rooms.clock, copies.keep_up if copies else None))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in works]
         try:
@@ -178,6 +206,13 @@ async def _background(rooms: Rooms) -> AsyncIterator[asyncio.TaskGroup]:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def _look_for_ever(herald: Herald) -> None:
+    """The store may be found to do more or less than before; that nobody asks for it must not hide it."""
+    while True:
+        await asyncio.sleep(HERALD_S)
+        herald.look()
 
 
 async def _for_ever(name: str, work: Callable[[], Awaitable[object]], pause_s: float) -> None:

@@ -5,18 +5,18 @@ folder's lock while they are inside, so there is one process on a folder at any 
 """
 
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeGuard
 
 from auth.policy import policy_of
 from auth.principals import recogniser
 from auth.signed_urls import UrlSigner
 from auth.signing_keys import SigningKeys
-from backends.base import Backend
-from backends.fs import FsBackend
-from backends.memory import MemoryBackend
+from backends.base import Backend, Direct, Multipart
 from config import Config
 from handlers.forwarded import Proxies
 from handlers.services import Border, HoldSettings, Services
@@ -25,10 +25,13 @@ from model.units import HOUR_S, MINUTE_S
 from multipart import filesystem
 from multipart.ledger import Ledger
 from multipart.limits import UploadLimits
+from multipart.objectstore import ObjectStore
+from multipart.remote import PartStore, RemoteUploads
 from multipart.sessions import Sessions
 from store.blob_rows import has_blobs
 from store.blobs import Blobs
 from store.catalog import Catalog
+from store.discarding import Discarder
 from store.folder import DataFolder
 from store.hot import Hot
 from store.layout import BLOBS
@@ -36,7 +39,11 @@ from store.manifests import Manifests
 from store.referrers import Referrers
 from store.refusals import FolderError
 from store.repositories import Repositories
+from store.right_store import require_right_store
+from store.setting_rows import keep_noting
+from store.settling import Settler
 from store.tags import Tags
+from stores import Remote, open_backend, proves_copies, whenever_back
 
 WORKERS = 8
 """Threads for disk and hashing, shared by everything that receives; more gain nothing on a few cores."""
@@ -57,36 +64,81 @@ class Rooms:
     backend: Backend
     services: Services
     workers: ThreadPoolExecutor
+    objects: ObjectStore | None = None
+    """The object store, where content is in one."""
+    lasting: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    """What goes on in the background for as long as somebody serves; a command for itself does without."""
 
 
 @asynccontextmanager
-async def open_rooms(config: Config) -> AsyncIterator[Rooms]:
+async def open_rooms(config: Config, *, look: bool = True) -> AsyncIterator[Rooms]:
     """Take the folder's lock, open the catalog, settle what an earlier process left behind; undo it all at the end.
 
+    Without `look` nobody finds out what an object store can do for clients: for who serves none.
+
     Raises:
-        CannotStart: the folder or the catalog cannot be used; says what to do.
+        CannotStart: the folder, the catalog or the store cannot be used; says what to do. ConfigError, likewise.
     """
-    clock, durable = SystemClock(), config.durability == "full"
-    with (
-        DataFolder(config.data_dir, config.storage_root) as folder,
-        _lasting_as_content(config, folder) as names,
-        _backend(config, durable) as backend,
-        ThreadPoolExecutor(WORKERS, thread_name_prefix="worker") as workers,
-    ):
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(DataFolder(config.data_dir, config.storage_root))
+        names = stack.enter_context(_lasting_as_content(config, folder))
+        backend = await stack.enter_async_context(open_backend(config, clock, look=look))
+        workers = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"))
         hot = Hot(config.cache_bytes)
-        catalog = Catalog(names.data_dir, clock, durable=durable, drop=hot.drop)
+        catalog = Catalog(names.data_dir, clock, durable=config.durability == "full", drop=hot.drop)
         catalog.open()
-        try:
-            if config.storage_driver == "filesystem":
-                await _require_content(catalog, folder)
-            services = _services(config, clock, catalog, hot, backend, names, workers, _signer(config, folder, clock))
-            try:
-                await services.sessions.settle()
-                yield Rooms(config, clock, folder, catalog, hot, backend, services, workers)
-            finally:
-                await services.blobs.close()
-        finally:
-            catalog.close()
+        stack.callback(catalog.close)
+        if config.storage_driver == "filesystem":
+            await _require_content(catalog, folder)
+        elif config.storage_driver == "s3":
+            await require_right_store(catalog, backend)
+        discarder = Discarder(catalog, backend)
+        objects = _objects(backend, Ledger(catalog), clock, discarder)
+        signer = _signer(config, folder, clock)
+        services = _services(config, clock, catalog, hot, backend, names, workers, signer, objects)
+        stack.push_async_callback(services.blobs.close)
+        settler = Settler(catalog, backend, services.blobs)
+        services.blobs.tell(discarder.poke)
+        await services.blobs.load()
+        await discarder.settle()
+        if objects is not None:
+            stack.push_async_callback(objects.remote.close)
+            await objects.remote.load()
+        await services.sessions.settle()
+        lasting = [settler.run, discarder.run, *_of_a_store(backend, catalog, settler, discarder, objects)]
+        yield Rooms(config, clock, folder, catalog, hot, backend, services, workers, objects, lasting)
+
+
+def _builds_from_parts(backend: object) -> TypeGuard[PartStore]:
+    """Whether uploads can be made in the backend piece by piece."""
+    return isinstance(backend, Multipart)
+
+
+def _objects(backend: object, ledger: Ledger, clock: Clock, discarder: Discarder) -> ObjectStore | None:
+    """The object store as upload sessions use it; None where content lies elsewhere."""
+    if not _builds_from_parts(backend):
+        return None
+    remote = RemoteUploads(backend, ledger, clock, discarding=discarder.poke)
+    return ObjectStore(backend, remote, copies_prove=partial(proves_copies, backend))
+
+
+def _of_a_store(
+    backend: object, catalog: Catalog, settler: Settler, discarder: Discarder, objects: ObjectStore | None
+) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+    """What goes on in the background where content is in an object store."""
+    if not isinstance(backend, Remote):
+        return
+
+    def go_on() -> None:
+        settler.wake()
+        discarder.wake()
+        if objects is not None:
+            objects.remote.hurry()
+
+    yield backend.watch
+    yield partial(whenever_back, backend, go_on)
+    yield partial(keep_noting, catalog, lambda: backend.findings.server)
 
 
 async def _require_content(catalog: Catalog, folder: DataFolder) -> None:
@@ -121,18 +173,6 @@ def _lasting_as_content(config: Config, folder: DataFolder) -> Iterator[DataFold
         shutil.rmtree(passing, ignore_errors=True)
 
 
-@contextmanager
-def _backend(config: Config, durable: bool) -> Iterator[Backend]:
-    if config.storage_driver == "memory":
-        yield MemoryBackend()
-        return
-    backend = FsBackend(config.storage_root, durable=durable)
-    try:
-        yield backend
-    finally:
-        backend.close()
-
-
 def _services(
     config: Config,
     clock: Clock,
@@ -142,9 +182,9 @@ def _services(
     names: DataFolder,
     workers: ThreadPoolExecutor,
     signer: UrlSigner,
+    objects: ObjectStore | None,
 ) -> Services:
     blobs = Blobs(catalog, backend, hot, clock, small_blob_bytes=config.small_blob_bytes)
-    hold = _hold_settings(config)
     return Services(
         repositories=Repositories(catalog, hot),
         blobs=blobs,
@@ -160,12 +200,13 @@ def _services(
             limits=_upload_limits(config),
             durable=config.durability == "full",
             uncached=config.uncached_writes and filesystem.can_write_uncached(),
+            objects=objects,
         ),
         policy=policy_of(hold_token_set=bool(config.hold_token)),
         recognise=recogniser(config.hold_token),
         signer=signer,
-        border=Border(public_url=config.public_url, proxies=Proxies(config.trusted_proxies)),
-        hold=hold,
+        border=_border(config, backend),
+        hold=_hold_settings(config, backend),
         clock=clock,
         max_manifest_bytes=config.max_manifest_bytes,
         delete_enabled=config.delete_enabled,
@@ -174,19 +215,42 @@ def _services(
 
 def _signer(config: Config, folder: DataFolder, clock: Clock) -> UrlSigner:
     """The keys stay where they are when content is in memory: a URL that was handed out says what it says."""
-    hold = _hold_settings(config)
+    hold = _hold_settings(config, None)
     longest_url_s = max(hold.part_url_s, hold.download_url_s)
     return UrlSigner(SigningKeys.open(folder.data_dir, clock, longest_url_s=longest_url_s), clock)
 
 
-def _hold_settings(config: Config) -> HoldSettings:
+def _border(config: Config, backend: Backend) -> Border:
+    """Clients are sent to the store where the operator wants that, and wants signed URLs at all (H045)."""
+    redirects = config.s3_redirect and not config.disable_presigned_urls and _direct(backend) is not None
+    return Border(
+        public_url=config.public_url,
+        proxies=Proxies(config.trusted_proxies),
+        redirect_s=round(config.signed_url_minutes * MINUTE_S) if redirects else 0,
+    )
+
+
+def _direct(backend: object) -> Direct | None:
+    """The store that clients could be sent to; None where there is none."""
+    return backend if isinstance(backend, Direct) else None
+
+
+def _largest_part_bytes(backend: object) -> int:
+    """What an object store takes as one part; 0 where there is no such limit."""
+    return backend.largest_part_bytes if isinstance(backend, Multipart) else 0
+
+
+def _hold_settings(config: Config, backend: Backend | None) -> HoldSettings:
     return HoldSettings(
         multipart=config.multipart,
         presigned=not config.disable_presigned_urls,
         part_url_s=round(config.signed_url_minutes * MINUTE_S),
         download_url_s=round(config.download_url_hours * HOUR_S),
         min_part_bytes=config.min_part_bytes,
+        max_part_bytes=_largest_part_bytes(backend),
+        max_upload_bytes=config.max_upload_bytes,
         storage=config.storage_driver,
+        direct=_direct(backend),
     )
 
 

@@ -1,6 +1,7 @@
 """The command: `python -m bench` compares this registry with the peers that are installed or named."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -12,17 +13,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench import crowds, many_tags, one_part, parts, presign, small, transfers
+from bench import crowds, many_tags, object_store, one_part, parts, presign, small, transfers
+from bench.bucket import Bucket, opened
 from bench.case import Case, Sizes
 from bench.content import MIB, Content
 from bench.contest import Contest, Failure, tell
 from bench.loader import BenchError, Loader, compiled
-from bench.servers import CHECKOUT, OUR_NAME, Distribution, Kind, installed_peers, ours, peer
+from bench.servers import CHECKOUT, OUR_NAME, Distribution, Kind, OursOnStore, installed_peers, ours, peer
 from bench.table import DISTURBED_CORES, Row, as_json, markdown, rows_of
 
 CASES: list[Case] = [
     *(*transfers.CASES, *small.CASES, *crowds.CASES, *many_tags.CASES),
-    *(*parts.CASES, *one_part.CASES, *presign.CASES),
+    *(*parts.CASES, *one_part.CASES, *presign.CASES, *object_store.CASES),
 ]
 
 
@@ -48,6 +50,7 @@ def _options() -> argparse.ArgumentParser:
     add("--peer", action="append", default=[], metavar="NAME=BINARY", help="a distribution registry; repeatable")
     add("--ours", type=Path, default=CHECKOUT / "registry.py", help="registry.py of the checkout to measure")
     add("--ours-flag", action="append", default=[], metavar="FLAG", help="one more flag for `registry.py serve`")
+    add("--s3", metavar="WHERE", help="measure on an object store: http://HOST[:PORT]/BUCKET, or swift (README.md)")
     add("--without", action="append", default=[], metavar="NAME", help="leave a server out; repeatable")
     add("--subject", metavar="NAME", help="the server that the others are compared with (default: holdfast)")
     add("--only", metavar="NAME,...", help="cases, or beginnings of their names up to a dash")
@@ -65,7 +68,6 @@ def _options() -> argparse.ArgumentParser:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    kinds = _kinds(options)
     cases = chosen(options.only)
     binary = compiled()
     sizes = _sizes(options)
@@ -73,10 +75,15 @@ def _compare(options: argparse.Namespace) -> int:
         options.dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as name:
         folder = Path(name)
-        _need_room(folder, sizes, kinds, cases, options.rounds)
-        content = Content(folder / "pattern")
-        contest = Contest(kinds, Loader(binary, content.pattern_file, folder), content, sizes, folder)
-        rows = [row for case in cases for row in rows_of(contest.run(case, min(options.rounds, case.rounds)))]
+        with opened(options.s3, folder) if options.s3 else contextlib.nullcontext() as bucket:
+            kinds = _kinds(options) if bucket is None else [_on_store(options, bucket)]
+            cases = [case for case in cases if any(map(case.is_for, kinds))]
+            if not cases:
+                raise BenchError("none of these cases is for such a server: those with s3 need --s3, the others none")
+            _need_room(folder, sizes, kinds, cases, options.rounds)
+            content = Content(folder / "pattern")
+            contest = Contest(kinds, Loader(binary, content.pattern_file, folder), content, sizes, folder)
+            rows = [row for case in cases for row in rows_of(contest.run(case, min(options.rounds, case.rounds)))]
         where = _where(folder)
     names = [kind.name for kind in kinds]
     print(_heading(kinds, options, where), markdown(rows, names), sep="\n\n")
@@ -114,8 +121,9 @@ def _need_room(folder: Path, sizes: Sizes, kinds: Sequence[Kind], cases: Sequenc
 
 def most_room(sizes: Sizes, kinds: Sequence[Kind], cases: Sequence[Case], rounds: int) -> int:
     """The bytes that the largest of the cases needs on the disk, for all servers that take part in it."""
-    servers = {case.name: sum(kind.takes_parts or not case.of_parts for kind in kinds) for case in cases}
-    return max(servers[case.name] * case.room(sizes, min(rounds, case.rounds)) for case in cases)
+    servers = {case.name: sum(map(case.is_for, kinds)) for case in cases}
+    needed = (servers[case.name] * case.room(sizes, min(rounds, case.rounds)) for case in cases)
+    return max(needed, default=0)
 
 
 def _kinds(options: argparse.Namespace) -> list[Kind]:
@@ -135,6 +143,12 @@ def _kinds(options: argparse.Namespace) -> list[Kind]:
     if subject not in (kind.name for kind in found):
         raise BenchError(f"no server is called {subject}; there are: {', '.join(kind.name for kind in found)}")
     return sorted(found, key=lambda kind: kind.name != subject)
+
+
+def _on_store(options: argparse.Namespace, bucket: Bucket) -> Kind:
+    """The one server of a run on an object store, which is compared with the bare store."""
+    found = ours(options.ours, tuple(options.ours_flag))
+    return OursOnStore(found.entry, found.flags, version=found.version, bucket=bucket)
 
 
 def _named_peer(text: str) -> Distribution:

@@ -10,7 +10,7 @@ from typing import Literal
 from bench.content import MIB, Blob, Content
 from bench.loader import Loader, LoadFailed, Result, Running
 from bench.plan import Plan, blob_path, checks, pushes
-from bench.servers import Server
+from bench.servers import Kind, Server
 from bench.usage import Cost, Meter
 
 Better = Literal["more", "less"]
@@ -114,7 +114,8 @@ def room_of_pushes(sizes: Sizes, rounds: int) -> int:
 class Case:
     """A name for `--only`, what opens it on a server, and at most how many rounds it is worth.
 
-    `room` is how many bytes its rounds leave on the disk of each server. `of_parts`: only for servers that take parts.
+    `room` is how many bytes its rounds leave on the disk of each server. `of_parts`: only for servers that take parts;
+    `on_store`: for those that keep their blobs in an object store, and nothing else is for them.
     """
 
     name: str
@@ -122,6 +123,11 @@ class Case:
     rounds: int = 100
     room: Callable[[Sizes, int], int] = room_of_pushes
     of_parts: bool = False
+    on_store: bool = False
+
+    def is_for(self, kind: Kind) -> bool:
+        """Whether such a server can do this."""
+        return kind.on_store == self.on_store and (kind.takes_parts or not self.of_parts)
 
 
 def throughput(row: str, result: Result, cost: Cost) -> Figure:

@@ -49,7 +49,7 @@ class Contest:
         contenders: list[_Contender] = []
         try:
             for kind in self._kinds:
-                if case.of_parts and not kind.takes_parts:
+                if not case.is_for(kind):
                     continue
                 self._guarded(case, kind.name, partial(self._open, case, kind, contenders))
             for number in range(rounds):

@@ -7,7 +7,9 @@
  *
  *     conn
  *     push put|patch|chunked CHUNK REPOSITORY SIZE DIGEST TAIL    POST, then the blob; SIZE bytes, the last 64 are TAIL
+ *     store PATH SIZE TAIL                                        the same bytes in one PUT to PATH, as a signed URL has it
  *     get PATH LENGTH RATE                                        LENGTH -1: any; RATE in bytes per second, 0: no limit
+ *     fetch PATH LENGTH                                           a GET that is answered with 307; then a GET there
  *     head PATH LENGTH
  *     post PATH STATUS                                            an empty POST (a mount)
  *     body NAME LENGTH                                            LENGTH raw bytes and a line feed follow
@@ -17,6 +19,7 @@
  *     open NAME                                                   POST /start-multipart
  *     send NAME                                                   waits until it is open; takes part after part from the
  *                                                                 queue all connections share: asks for its URL, PUTs it
+ *                                                                 there, which may be another host
  *     close NAME                                                  waits for the last part; POST /complete-multipart
  *     lap                                                         waits for all connections, and notes the time
  *
@@ -26,6 +29,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -43,9 +47,9 @@
 
 enum { TAIL_BYTES = 64, BUFFER_BYTES = 32768, PATH_BYTES = 4096, MAX_ERRORS_PER_CONNECTION = 20, PIECES = 32 };
 enum { TEXT_BYTES = 8192, ETAG_BYTES = 128, LISTED_PART_BYTES = 2 * ETAG_BYTES + 64, MAX_LAPS = 16 };
-enum kind { PUSH_PUT, PUSH_PATCH, PUSH_CHUNKED, GET, HEAD, POST, PUT, OPEN, SEND, CLOSE, LAP };
-enum call { START, URL, PART, COMPLETE, CALLS };
-static const char *CALL_NAMES[] = {"start", "url", "part", "complete"};
+enum kind { PUSH_PUT, PUSH_PATCH, PUSH_CHUNKED, STORE, GET, HEAD, POST, PUT, FETCH, OPEN, SEND, CLOSE, LAP };
+enum call { START, URL, PART, COMPLETE, COMMIT, CALLS };
+static const char *CALL_NAMES[] = {"start", "url", "part", "complete", "commit"};
 
 struct body { char name[64]; char *bytes; size_t length; struct body *next; };
 
@@ -76,11 +80,14 @@ struct session {
 
 struct spent { size_t count; double total_s, longest_s; };
 
+struct peer { char host[256]; int port; };
+
 struct conn {
     pthread_t thread;
     struct op *ops;
     size_t count, room;
-    int fd;
+    struct peer to, other;            /* who is asked now, and who was before */
+    int fd, other_fd;
     char buffer[BUFFER_BYTES];        /* received and not yet consumed: [at, have) */
     size_t at, have;
     uint32_t *latencies_us;
@@ -174,12 +181,46 @@ static int failed(struct conn *c, const char *format, ...)
     return -1;
 }
 
+/* Who a URL leads to: a path alone to the server of --host and --port. */
+static struct peer peer_of(const char *url)
+{
+    struct peer p = {.port = port};
+    const char *authority = url[0] == '/' ? NULL : strstr(url, "://");
+    snprintf(p.host, sizeof p.host, "%s", host);
+    if (authority && sscanf(authority + 3, "%255[^:/?]:%d", p.host, &p.port) == 1)
+        p.port = 80;
+    return p;
+}
+
+/* Asks whoever this URL leads to from now on; the connection to who was asked before is kept. */
+static void turn_to(struct conn *c, const char *url)
+{
+    struct peer wanted = peer_of(url), left = c->to;
+    int left_fd = c->fd, known = !strcmp(wanted.host, c->other.host) && wanted.port == c->other.port;
+    if (!strcmp(wanted.host, c->to.host) && wanted.port == c->to.port)
+        return;
+    if (!known && c->other_fd >= 0)
+        close(c->other_fd);
+    c->fd = known ? c->other_fd : -1;
+    c->at = c->have = 0;
+    c->to = wanted;
+    c->other = left;
+    c->other_fd = left_fd;
+}
+
 static int dial(struct conn *c)
 {
     if (c->fd >= 0)
         return 0;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    inet_pton(AF_INET, host, &address.sin_addr);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)c->to.port)};
+    if (inet_pton(AF_INET, c->to.host, &address.sin_addr) != 1) {
+        struct addrinfo *found, hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+        int unknown = getaddrinfo(c->to.host, NULL, &hints, &found);
+        if (unknown)
+            return failed(c, "%.120s: %s", c->to.host, gai_strerror(unknown));
+        address.sin_addr = ((struct sockaddr_in *)found->ai_addr)->sin_addr;
+        freeaddrinfo(found);
+    }
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int one = 1;
     struct timeval limit = {timeout_s, 0};
@@ -332,7 +373,7 @@ static int skip_chunked(struct conn *c)
     }
 }
 
-/* Of an absolute URL what counts is its path and query: there is one server. */
+/* The path and query of a URL. */
 static void copy_path(char *path, const char *url)
 {
     const char *authority = strstr(url, "://");
@@ -350,7 +391,7 @@ static void read_field(struct reply *r, const char *line)
     else if (!strncasecmp(line, "connection:", 11))
         r->closing = strcasestr(line, "close") != NULL;
     else if (!strncasecmp(line, "location:", 9))
-        copy_path(r->location, line + 9 + strspn(line + 9, " "));
+        snprintf(r->location, sizeof r->location, "%s", line + 9 + strspn(line + 9, " "));
     else if (!strncasecmp(line, "etag:", 5))
         snprintf(r->etag, sizeof r->etag, "%s", line + 5 + strspn(line + 5, " "));
 }
@@ -378,6 +419,15 @@ static void note_latency(struct conn *c, double since_s)
         c->latencies_us = grown(c->latencies_us, c->latency_room * sizeof *c->latencies_us);
     }
     c->latencies_us[c->requests++] = (uint32_t)((now_s() - since_s) * 1e6);
+}
+
+static void note_spent(struct conn *c, enum call call, double since_s)
+{
+    struct spent *s = &c->spent[call];
+    double took = now_s() - since_s;
+    s->count++;
+    s->total_s += took;
+    s->longest_s = took > s->longest_s ? took : s->longest_s;
 }
 
 /* Reads the head of the answer; 0 when its status is the expected one. */
@@ -410,17 +460,20 @@ static int answer(struct conn *c, const char *method, const char *path, int expe
 
 static int ask(struct conn *c, const char *method, const char *path, const char *fields, void *bytes, size_t length)
 {
-    char head[2 * PATH_BYTES];
+    char head[2 * PATH_BYTES], shown_port[16] = "";
     if (dial(c) < 0)
         return -1;
     errno = 0;
-    int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: %s:%d\r\nUser-Agent: bench\r\n%s\r\n", method, path,
-                     host, port, fields);
+    if (c->to.port != 80)
+        snprintf(shown_port, sizeof shown_port, ":%d", c->to.port);
+    int n = snprintf(head, sizeof head, "%s %s HTTP/1.1\r\nHost: %s%s\r\nUser-Agent: bench\r\n%s\r\n", method, path,
+                     c->to.host, shown_port, fields);
     struct iovec v[2] = {{head, (size_t)n}, {bytes, length}};
     return send_vector(c, v, length ? 2 : 1);
 }
 
-/* One step of a push: `length` bytes of the blob from `offset` (-1: all of it in chunks); follows the Location. */
+/* One step of a push: `length` bytes of the blob from `offset` (-1: all of it in chunks); follows the Location, of
+ * which only path and query count: there is one server. */
 static int step(struct conn *c, struct op *op, const char *method, char *path, long long offset, long long length,
                 int expected)
 {
@@ -442,7 +495,17 @@ static int step(struct conn *c, struct op *op, const char *method, char *path, l
     note_latency(c, since);
     if (sent < 0)
         return failed(c, "%s %.120s: the connection broke while sending", method, path);
-    snprintf(path, PATH_BYTES, "%s", r.location);
+    copy_path(path, r.location);
+    return 0;
+}
+
+static int store(struct conn *c, struct op *op)
+{
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s", op->path);
+    if (step(c, op, "PUT", path, 0, op->size, 200) < 0)
+        return -1;
+    c->bytes += op->size;
     return 0;
 }
 
@@ -465,8 +528,11 @@ static int push(struct conn *c, struct op *op)
         left_for_put = 0;
     size_t n = strlen(path);
     snprintf(path + n, sizeof path - n, "%cdigest=%s", strchr(path, '?') ? '&' : '?', op->digest);
+    double since = now_s();
     if (step(c, op, "PUT", path, 0, left_for_put, 201) < 0)
         return -1;
+    if (!left_for_put)
+        note_spent(c, COMMIT, since);
     c->bytes += op->size;
     return 0;
 }
@@ -494,6 +560,25 @@ static int simple(struct conn *c, struct op *op, double since)
     if (op->kind <= HEAD && op->size >= 0 && r.length != op->size)
         return failed(c, "%s %.120s: Content-Length %lld, not %lld", method, op->path, r.length, op->size);
     return 0;
+}
+
+/* A GET that the server answers with where the bytes are; from there they are fetched. */
+static int fetch(struct conn *c, struct op *op, double since)
+{
+    char path[PATH_BYTES];
+    struct reply r;
+    struct op there = *op;
+    if (ask(c, "GET", op->path, ACCEPT, NULL, 0) < 0 && c->fd < 0)
+        return -1;
+    if (answer(c, "GET", op->path, 307, 0, &r) < 0)
+        return -1;
+    copy_path(path, r.location);
+    there.kind = GET;
+    there.path = path;
+    turn_to(c, r.location);
+    int done = simple(c, &there, since);
+    turn_to(c, "/");
+    return done;
 }
 
 /* A POST of a JSON object that is answered with 200 and another; that is put into `text`, of TEXT_BYTES. */
@@ -551,11 +636,7 @@ static int text_under(const char *json, const char *key, char *value, size_t roo
 
 static void note_call(struct conn *c, enum call call, double since_s)
 {
-    struct spent *s = &c->spent[call];
-    double took = now_s() - since_s;
-    s->count++;
-    s->total_s += took;
-    s->longest_s = took > s->longest_s ? took : s->longest_s;
+    note_spent(c, call, since_s);
     note_latency(c, since_s);
 }
 
@@ -591,7 +672,7 @@ static int open_session(struct conn *c, struct session *s)
     return 0;
 }
 
-static int send_part(struct conn *c, struct session *s, int index)
+static int send_part_there(struct conn *c, struct session *s, int index)
 {
     char json[2048], text[TEXT_BYTES], url[TEXT_BYTES], path[PATH_BYTES], fields[64];
     struct reply r;
@@ -607,6 +688,7 @@ static int send_part(struct conn *c, struct session *s, int index)
     if (text_under(text, "url", url, sizeof url) < 0)
         return failed(c, "POST /part-presigned-url: no url in %.120s", text);
     copy_path(path, url);
+    turn_to(c, url);
     since = now_s();
     snprintf(fields, sizeof fields, "Content-Length: %lld\r\n", length);
     int sent = ask(c, "PUT", path, fields, NULL, 0);
@@ -623,6 +705,13 @@ static int send_part(struct conn *c, struct session *s, int index)
     memcpy(s->etags[index], r.etag, sizeof r.etag);
     c->bytes = bytes;
     return 0;
+}
+
+static int send_part(struct conn *c, struct session *s, int index)
+{
+    int done = send_part_there(c, s, index);
+    turn_to(c, "/");
+    return done;
 }
 
 /* Waits until `count` parts have arrived; -1 when they never will. */
@@ -710,7 +799,9 @@ static void perform(struct conn *c, struct op *op, double since)
 {
     switch (op->kind) {
     case PUSH_PUT: case PUSH_PATCH: case PUSH_CHUNKED: push(c, op); break;
+    case STORE: store(c, op); break;
     case GET: case HEAD: case POST: case PUT: simple(c, op, since); break;
+    case FETCH: fetch(c, op, since); break;
     case OPEN: open_session(c, op->session); break;
     case SEND: send_parts(c, op->session); break;
     case CLOSE: close_session(c, op->session); break;
@@ -733,6 +824,7 @@ static double beat(double *due)
 static void *run(void *argument)
 {
     struct conn *c = argument;
+    c->to = peer_of("/");
     dial(c);
     pthread_barrier_wait(&start_line);
     double due = now_s();
@@ -744,6 +836,9 @@ static void *run(void *argument)
     while (seconds > 0 && !atomic_load(&stopping) && c->errors < MAX_ERRORS_PER_CONNECTION && c->count);
     c->ended_s = now_s();
     hang_up(c);
+    if (c->other_fd >= 0)
+        close(c->other_fd);
+    c->other_fd = -1;
     if (c->errors >= MAX_ERRORS_PER_CONNECTION)
         atomic_store(&stopping, 1);   /* others may wait for this one */
     atomic_fetch_add(&finished, 1);
@@ -855,6 +950,7 @@ static void read_line(char *line)
     if (!strncmp(line, "conn", 4)) {
         conns = grown(conns, (conn_count + 1) * sizeof *conns);
         memset(&conns[conn_count], 0, sizeof *conns);
+        conns[conn_count].other_fd = -1;
         conns[conn_count++].fd = -1;
         return;
     }
@@ -874,7 +970,13 @@ static void read_line(char *line)
         o.kind = how[1] == 'u' ? PUSH_PUT : how[0] == 'p' ? PUSH_PATCH : PUSH_CHUNKED;
         if (o.size < TAIL_BYTES || strlen(o.tail) != TAIL_BYTES || !pattern_bytes)
             die("a push needs 64 bytes of tail, as many of body, and a pattern: %s", line);
-    } else if (sscanf(line, "get %4095s %lld %ld", path, &o.size, &o.rate) == 3)
+    } else if (sscanf(line, "store %4095s %lld %64s", path, &o.size, o.tail) == 3) {
+        o.kind = STORE;
+        if (o.size < TAIL_BYTES || strlen(o.tail) != TAIL_BYTES || !pattern_bytes)
+            die("a store needs 64 bytes of tail, as many of body, and a pattern: %s", line);
+    } else if (sscanf(line, "fetch %4095s %lld", path, &o.size) == 2)
+        o.kind = FETCH;
+    else if (sscanf(line, "get %4095s %lld %ld", path, &o.size, &o.rate) == 3)
         o.kind = GET;
     else if (sscanf(line, "head %4095s %lld", path, &o.size) == 2)
         o.kind = HEAD;

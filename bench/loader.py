@@ -48,7 +48,8 @@ class Calls:
 class Result:
     """What one run of the load generator saw; latencies per HTTP exchange, `least_bytes` of the poorest connection.
 
-    `calls` has `start`, `url`, `part` and `complete` where sessions were run, `laps_s` when each lap was over.
+    `calls` has `start`, `url`, `part` and `complete` where sessions were run, `commit` where a push ended in a PUT
+    without a body, `laps_s` when each lap was over.
     """
 
     seconds: float
@@ -134,23 +135,26 @@ class Running:
 
 
 class Loader:
-    """Runs plans against a port of this machine."""
+    """Runs plans against a port, of this machine unless a host is named."""
 
     def __init__(self, binary: Path, pattern_file: Path, scratch: Path) -> None:
         self._command = [str(binary), "--pattern", str(pattern_file)]
         self._plan_file = scratch / "plan"
 
-    def start(self, port: int, plan: Plan, *, seconds: float = 0, every_ms: float = 0) -> Running:
+    def start(
+        self, port: int, plan: Plan, *, seconds: float = 0, every_ms: float = 0, host: str = "127.0.0.1"
+    ) -> Running:
         """Begin a load: each connection's script once, or repeatedly for `seconds`, or a request every `every_ms`."""
         self._plan_file.write_bytes(plan.encoded())
-        command = [*self._command, "--port", str(port), "--seconds", str(seconds), "--every-ms", str(every_ms)]
+        command = [*self._command, "--host", host, "--port", str(port)]
+        command += ["--seconds", str(seconds), "--every-ms", str(every_ms)]
         with self._plan_file.open("rb") as script, _sigterm_waits():
             process = subprocess.Popen(command, stdin=script, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._plan_file.unlink()
         return Running(process)
 
-    def run(self, port: int, plan: Plan, *, seconds: float = 0) -> Result:
-        return self.start(port, plan, seconds=seconds).result()
+    def run(self, port: int, plan: Plan, *, seconds: float = 0, host: str = "127.0.0.1") -> Result:
+        return self.start(port, plan, seconds=seconds, host=host).result()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bench.bucket import Bucket
 from bench.content import MANIFEST_TYPE
 from bench.loader import BenchError
 
@@ -61,8 +62,15 @@ class Kind(Protocol):
     def takes_parts(self) -> bool:
         """Whether it has sessions of parts."""
 
+    @property
+    def on_store(self) -> bool:
+        """Whether it keeps its blobs in an object store."""
+
     def command(self, port: int, folder: Path) -> list[str]:
         """What starts it on this port with its data in this (existing) folder."""
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """What it is told besides; no setting of this shell reaches it."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +83,32 @@ class Ours:
     version: str = ""
     exits_cleanly: bool = True
     takes_parts: bool = True
+    on_store: bool = False
 
     def command(self, port: int, folder: Path) -> list[str]:
         served = ["serve", "--listen", f"127.0.0.1:{port}", "--data", str(folder / "data")]
         return [sys.executable, str(self.entry), *served, *self.flags]
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        return {}
+
+
+@dataclass(frozen=True)
+class OursOnStore(Ours):
+    """This registry, with its blobs in a bucket; each server has a prefix of its own there."""
+
+    bucket: Bucket | None = None
+    on_store: bool = True
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        if self.bucket is None:
+            raise BenchError("a server on an object store needs a bucket")
+        return self.bucket.settings(prefix_of(folder))
+
+
+def prefix_of(folder: Path) -> str:
+    """What the keys of the server in this folder begin with: case and server."""
+    return f"{folder.parent.name}-{folder.name}"
 
 
 @dataclass(frozen=True)
@@ -90,6 +120,10 @@ class Distribution:
     version: str = ""
     exits_cleanly: bool = False
     takes_parts: bool = False
+    on_store: bool = False
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        return {}
 
     def command(self, port: int, folder: Path) -> list[str]:
         config = folder / "config.yml"
@@ -125,7 +159,9 @@ class Server:
     def __init__(self, kind: Kind, folder: Path) -> None:
         self.kind = kind
         self.name = kind.name
-        self._folder = folder
+        self.more: dict[str, str] = {}
+        """More of its environment, from its next start on."""
+        self.folder = folder
         self._log = folder / "log"
         (folder / "data").mkdir(parents=True)
         self.start()
@@ -140,7 +176,11 @@ class Server:
         with self._log.open("ab") as log:
             begun = time.monotonic()
             self._process = subprocess.Popen(
-                self.kind.command(self.port, self._folder), stdout=log, stderr=log, cwd=CHECKOUT, env=_environment()
+                self.kind.command(self.port, self.folder),
+                stdout=log,
+                stderr=log,
+                cwd=CHECKOUT,
+                env=_environment() | self.kind.environment(self.folder) | self.more,
             )
         self.pid = self._process.pid
         while _status(self.port, path) != 200:
@@ -175,7 +215,7 @@ class Server:
 
     def forget(self) -> None:
         """Let the page cache drop the data, so that every round begins with as much memory as the one before."""
-        for path in (self._folder / "data").rglob("*"):
+        for path in (self.folder / "data").rglob("*"):
             with contextlib.suppress(FileNotFoundError):  # the server may tidy up at the same time
                 if path.is_file():
                     _drop(path)

@@ -32,6 +32,8 @@ class Answer:
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes = field(repr=False, default=b"")
+    remedy: str = ""
+    """What to do when it is a refusal; else what mostly helps with its status."""
 
     def document(self) -> dict[str, Any]:
         """The body as a JSON object; empty when it is something else."""
@@ -61,7 +63,7 @@ class Answer:
         """The problem to raise for an answer that is final."""
         reason = self.why()
         told = f"{what}: {self.host} answered {self.status}{' (' + reason + ')' if reason else ''}"
-        return Refused(told, self.status, _REMEDIES.get(self.status, ""))
+        return Refused(told, self.status, self.remedy or _REMEDIES.get(self.status, ""))
 
 
 def retry_after_s(header: str | None, now_s: float) -> float | None:

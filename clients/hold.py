@@ -45,7 +45,7 @@ class Started:
 
 @dataclass(frozen=True)
 class PartUrl:
-    """Where one part goes, and the headers it must come with."""
+    """Where one part goes, and the headers it must come with: these and no others (s3-sigv4 1.5)."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -100,17 +100,30 @@ class HoldCalls:
         usable = part_size if isinstance(part_size, int) and part_size > 0 else None
         return Started(upload_id, usable, native)
 
-    async def part_url(self, upload_id: str, target: str, number: int, size_bytes: int, sha256: str | None) -> PartUrl:
+    async def part_url(
+        self,
+        upload_id: str,
+        target: str,
+        number: int,
+        size_bytes: int,
+        sha256: str | None,
+        *,
+        through_server: bool = False,
+    ) -> PartUrl:
         """Where a part goes (H014-H017). `sha256` is announced when there is one, and then goes with the part (M09).
+
+        `through_server`: not to the object store, whatever the session's mode (H048).
 
         Raises:
             SessionGone: the server does not know the upload.
-            PartsRefused: it gives no URLs; the parts go to itself then.
+            PartsRefused: it gives no such URLs; the parts go to itself then.
         """
         document: dict[str, object] = {"digest": target, "upload_id": upload_id, "part_number": number}
         document["size"] = size_bytes
         if sha256 is not None:
             document["sha256"] = sha256
+        if through_server:
+            document["mode"] = "buffered"
         answer = await self._post("/part-presigned-url", document)
         if answer.status in GONE:
             raise SessionGone(answer.refusal("the upload is gone").message)
@@ -120,10 +133,14 @@ class HoldCalls:
         if answer.status != 200 or not isinstance(url, str):
             raise answer.refusal(f"there is no URL for part {number}")
         told = said(answer.document(), "headers")
-        headers = {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else {}
-        if sha256 is not None and PAYLOAD_HASH.lower() not in {name.lower() for name in headers}:
-            headers[PAYLOAD_HASH] = sha256
-        return PartUrl(url, headers)
+        if isinstance(told, dict):
+            headers = {str(name): str(value) for name, value in told.items()}
+        else:
+            headers = {} if sha256 is None else {PAYLOAD_HASH: sha256}
+        where = PartUrl(url, headers)
+        if through_server and self.leads_elsewhere(where):
+            raise PartsRefused("the server knows no way for parts but to its object store")
+        return where
 
     async def put_to_url(self, where: PartUrl, body: Body) -> Answer:
         """Send a part where its URL leads.

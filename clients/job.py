@@ -10,6 +10,7 @@ from clients.plans import Blob
 from clients.progress import Progress
 from clients.reading import Disk
 from clients.retrying import Insistence
+from clients.ways import StoreTrust
 from model.units import MIB
 
 IN_ONE_BYTES: Final = 32 * MIB
@@ -39,6 +40,8 @@ class PushJob(Job):
     """What the person wants parts to have; None: what the server suggests."""
     in_one_bytes: int = IN_ONE_BYTES
     """Blobs up to this go up in one request, and larger ones by plain OCI in requests of this size."""
+    store: StoreTrust = field(default_factory=StoreTrust)
+    """What we know of the object store that URLs of parts may lead to."""
     announce: bool = False
     """Whether the hash of a part is told before its URL is made, so that the URL is good for those bytes only (M09)."""
 

@@ -1,42 +1,28 @@
-"""Pushing one blob in parts: parallel, resumed, retried, falling back to the server's own endpoint (H048, H209)."""
+"""Pushing one blob in parts: parallel, resumed, retried, each part on the way that works (H048, H209)."""
 
 import secrets
 from collections import deque
 from functools import partial
 
-from clients.answers import Answer
-from clients.hold import GONE, HoldCalls, PartUrl, normal_etag
+from clients.hold import GONE, HoldCalls, normal_etag
 from clients.job import PushJob
 from clients.journal import Entry
 from clients.parted import PartedUpload
 from clients.plans import Blob
-from clients.problems import (
-    Damaged,
-    LineBroken,
-    PartsMissing,
-    PartsRefused,
-    Problem,
-    Refused,
-    SessionGone,
-    SourceChanged,
-)
+from clients.problems import Damaged, PartsMissing, PartsRefused, Problem, Refused, SessionGone, SourceChanged
 from clients.reading import Outgoing, sha256_of
 from clients.together import together
+from clients.ways import OTHER_BYTES, Receipt, Ways
 from clients.whole import WholeDigest
 from model.digests import Digest
 
 NEW_SESSIONS = 5
 """How often an upload may vanish from the server before we stop believing in it."""
 
-ELSEWHERE_FAILURES = 2
-"""So many broken connections in a row to the host of part URLs, and parts go to the server itself."""
-
-OTHER_BYTES = ("XAmzContentSHA256Mismatch", "PartMismatch", "BadDigest")
-"""What servers call it when a part does not hash to what was announced (M09)."""
+SHA256_HEX = 64
+"""Digits of an ETag that may be a hash."""
 
 LOGIN_HELPS = frozenset({401, 403})
-REFUSED_BY_SERVER = frozenset({403, 405, 409, 501})
-"""Answers of the server's own part endpoint that mean: not this way (H019)."""
 
 
 class PartsPush:
@@ -49,8 +35,8 @@ class PartsPush:
     def __init__(self, job: PushJob, calls: HoldCalls, blob: Blob) -> None:
         self._job, self._calls, self._blob = job, calls, blob
         self._size_bytes = blob.bytes.size_bytes
-        self._direct = False
-        self._elsewhere_failures = 0
+        self._digest: Digest | None = None
+        self._ways = Ways(calls, job.store, job.progress, blob.title, self._announced)
 
     async def push(self, digest: Digest | None) -> Digest:
         """Push it, and return its digest, which is computed on the way unless it is known.
@@ -60,6 +46,7 @@ class PartsPush:
             Problem: it cannot be done, or not now.
         """
         entry = self._job.entry(self._blob)
+        self._digest = digest
         for _ in range(NEW_SESSIONS):
             upload = await self._resumed(entry) or await self._begun(entry, digest)
             try:
@@ -115,7 +102,7 @@ class PartsPush:
         known = upload.known()
         kept = {number: etag for number, etag in known.items() if normal_etag(etag) == there.get(number)}
         for number, etag in there.items():
-            if number not in kept and number <= upload.count and not upload.native:
+            if number not in kept and number <= upload.count and len(etag) == SHA256_HEX:
                 span = upload.span(number)
                 if await sha256_of(self._job.disk, self._blob.bytes, span.start, span.length) == etag:
                     kept[number] = f'"{etag}"'
@@ -180,68 +167,43 @@ class PartsPush:
         span = upload.span(number)
         async with self._job.gate:
             body = Outgoing(self._job.disk, self._blob.bytes, span.start, span.length, self._job.progress.moved)
-            arrived = False
+            arrived = by_store = False
             try:
-                answer = await self._delivered(upload, number, body)
-                self._check(answer, number)
-                etag = answer.headers.get("ETag", "")
-                if not etag:
-                    raise Damaged("the server acknowledged without an ETag")  # H023
-                if not upload.native and len(normal_etag(etag)) == 64 and normal_etag(etag) != body.sha256:
-                    raise Damaged("other bytes arrived than were sent")
-                upload.record(number, etag)
-                arrived = True
+                receipt = await self._ways.sent(upload, number, body)
+                upload.record(number, self._etag(receipt, number, body, native=upload.native))
+                arrived, by_store = True, receipt.from_store
             finally:
                 if not arrived:
                     body.take_back()
         self._job.insistence.progressed()
-        await self._job.journal.later()
+        await self._job.journal.later(soon=by_store)  # a store's ETag cannot be recognised by the bytes
 
-    async def _delivered(self, upload: PartedUpload, number: int, body: Outgoing) -> Answer:
-        """Send a part by its URL; where that cannot be, to the server itself (H048)."""
-        if not self._direct:
-            answer = await self._by_url(upload, number, body)
-            if answer is not None:
-                return answer
-            self._direct = True
-            self._job.progress.note(f"{self._blob.title}: the URLs of its parts do not work; sent to the server itself")
-        answer = await self._calls.put_to_server(upload.upload_id, number, body)
-        if answer.status in REFUSED_BY_SERVER:
-            raise PartsRefused(answer.refusal("the server takes no parts from us").message)
-        return answer
+    async def _announced(self, upload: PartedUpload, number: int) -> str | None:
+        """The hash of a part, if the store is to hold us to it: when told to, or when it costs nothing (M09)."""
+        if upload.count == 1 and self._digest is not None and self._digest.algorithm == "sha256":
+            return self._digest.hex
+        if not self._job.announce:
+            return None
+        span = upload.span(number)
+        return await sha256_of(self._job.disk, self._blob.bytes, span.start, span.length)
 
-    async def _by_url(self, upload: PartedUpload, number: int, body: Outgoing) -> Answer | None:
-        """The answer of a part's URL, which is fetched just before (H098); None when URLs lead nowhere."""
-        for _ in range(2):  # a URL that is refused may have expired: there is another one
-            try:
-                where = await self._url(upload, number, body.length)
-            except PartsRefused:
-                return None
-            try:
-                answer = await self._calls.put_to_url(where, body)
-            except LineBroken:
-                if not self._calls.leads_elsewhere(where):
-                    raise
-                self._elsewhere_failures += 1
-                if self._elsewhere_failures < ELSEWHERE_FAILURES:
-                    raise
-                return None
-            self._elsewhere_failures = 0
-            if answer.status not in (401, 403):
-                return answer
-        return None
+    def _etag(self, receipt: Receipt, number: int, body: Outgoing, *, native: bool) -> str:
+        """What the part is called at completion; 200 and 201 are success (H023). An object store's says nothing (T08).
 
-    async def _url(self, upload: PartedUpload, number: int, length: int) -> PartUrl:
-        announced = None
-        if self._job.announce:
-            announced = await sha256_of(self._job.disk, self._blob.bytes, upload.span(number).start, length)
-        return await self._calls.part_url(upload.upload_id, upload.target, number, length, announced)
-
-    def _check(self, answer: Answer, number: int) -> None:
-        """200 and 201 are success (H023); SessionGone, Damaged, Refused otherwise."""
+        Raises:
+            SessionGone, Damaged, Refused.
+        """
+        answer = receipt.answer
         if answer.status in GONE:
             raise SessionGone(answer.refusal("the upload is gone").message)
         if answer.status == 400 and answer.why().startswith(OTHER_BYTES):
             raise Damaged("other bytes arrived than were announced")
         if answer.status not in (200, 201):
             raise answer.refusal(f"part {number} of {self._blob.title}")
+        etag = answer.headers.get("ETag", "")
+        if not etag:
+            raise Damaged("the server acknowledged without an ETag")
+        hashed = len(normal_etag(etag)) == SHA256_HEX and not (native and receipt.from_store)
+        if hashed and normal_etag(etag) != body.sha256:
+            raise Damaged("other bytes arrived than were sent")
+        return etag

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -15,7 +16,7 @@ from yarl import URL
 
 from clients.answers import PASSING, Answer, retry_after_s
 from clients.authorizing import Authorizer, Side
-from clients.problems import Busy, LineBroken, Problem
+from clients.problems import Busy, LineBroken, Problem, Unreachable, Untrusted
 from model.clock import Clock
 from model.units import KIB, MIB
 from model.version import VERSION
@@ -25,6 +26,9 @@ STALL_S: Final = 60.0
 
 ANSWER_S: Final = 120.0
 """How long an answer may take once everything was sent; the server may have to sync a disk."""
+
+DEFAULT_PORT: Final = 80
+"""Of http."""
 
 MAX_ANSWER_BYTES: Final = 16 * MIB
 MAX_REDIRECTS: Final = 5
@@ -73,11 +77,14 @@ class Peer:
     def resolve(self, location: str) -> URL:
         """Where a Location leads. A proxy that forgets its TLS makes http of https; that is put right.
 
+        Another port is another service: an object store that stands beside the registry, say.
+
         Raises:
             Problem: it leads nowhere.
         """
         url = _joined(self.base, location)
-        if url.host == self.base.host and url.scheme == "http" and self.base.scheme == "https":
+        forgotten = url.scheme == "http" and self.base.scheme == "https" and url.port in (DEFAULT_PORT, self.base.port)
+        if url.host == self.base.host and forgotten:
             return url.with_scheme("https").with_port(self.base.port)
         return url
 
@@ -103,9 +110,10 @@ class Peer:
         Authorization nor anything else of ours goes to another host.
 
         Raises:
-            LineBroken: no connection, or it broke, or nothing moved for STALL_S.
+            LineBroken: the connection broke, or nothing moved for STALL_S; Unreachable: there was none.
             Busy: a status that may pass.
-            Problem: TLS that cannot be trusted; what `body` met while it was read.
+            Untrusted: TLS that cannot be trusted.
+            Problem: a redirect that leads nowhere; what `body` met while it was read.
         """
         url = self.resolve(where) if isinstance(where, str) else where
         head = dict(headers or {})
@@ -115,7 +123,12 @@ class Peer:
         challenged, hops = False, 0
         while True:
             used = self._authorizer.header(side) if self.is_own(url) else None
-            answer, asked = await self._once(method, url, head, used, body, sink, answer_s)
+            try:
+                answer, asked = await self._once(method, url, head, used, body, sink, answer_s)
+            except LineBroken as problem:
+                if hops and not self.is_own(url):
+                    problem.remedy = SENT_ON
+                raise
             if answer.status == 401 and self.is_own(url) and not challenged:
                 challenged = True
                 if await self._authorizer.challenged(self._session, self.base, side, used, asked):
@@ -124,10 +137,13 @@ class Peer:
                 hops += 1
                 url = _joined(url, to)
                 continue
-            break
+            return self._final(replace(answer, remedy=SENT_ON) if hops and not self.is_own(url) else answer)
+
+    def _final(self, answer: Answer) -> Answer:
+        """The answer, unless it may be another one later: Busy."""
         if answer.status in PASSING:
             after_s = retry_after_s(answer.headers.get("Retry-After"), self._clock.now_s())
-            raise Busy(answer.refusal(f"{method} {answer.path}").message, answer.status, after_s)
+            raise Busy(answer.refusal(f"{answer.method} {answer.path}").message, answer.status, after_s)
         return answer
 
     async def _once(
@@ -155,6 +171,8 @@ class Peer:
                     else:
                         answer = await _read(response, answer)
                     return answer, response.headers.getall("WWW-Authenticate", [])
+        except aiohttp.ConnectionTimeoutError as error:
+            raise Unreachable(f"cannot connect to {url.authority} (nobody answers)") from error
         except TimeoutError as error:
             raise LineBroken(f"{url.authority} went silent") from error
         except aiohttp.ClientSSLError as error:
@@ -163,7 +181,8 @@ class Peer:
             if body is not None and body.failure is not None:
                 raise body.failure from error
             remedy = UNKNOWN_NAME if isinstance(error, aiohttp.ClientConnectorDNSError) else ""
-            raise LineBroken(_broken(url, error), remedy) from error
+            broken = Unreachable if isinstance(error, aiohttp.ClientConnectorError) else LineBroken
+            raise broken(_broken(url, error), remedy) from error
 
 
 class _Document:
@@ -224,12 +243,12 @@ def _redirect(answer: Answer, method: str) -> str | None:
 def _untrusted(url: URL, error: Exception) -> Problem:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         reason = str(getattr(error.certificate_error, "verify_message", "") or error.certificate_error)
-        return Problem(
+        return Untrusted(
             f"the certificate of {url.authority} is not trusted: {reason}",
             "name the authority that signed it with --ca-file FILE, or take any certificate with --insecure",
         )
     if "wrong version number" in str(error).lower() or "record layer" in str(error).lower():
-        return Problem(f"{url.authority} does not speak TLS", "say --plain-http, or write http:// before the host")
+        return Untrusted(f"{url.authority} does not speak TLS", "say --plain-http, or write http:// before the host")
     return LineBroken(f"TLS with {url.authority} failed: {error}")
 
 
@@ -244,6 +263,11 @@ def _broken(url: URL, error: Exception) -> str:
 
 
 UNKNOWN_NAME: Final = "what stands before the first slash is the host; nothing is known by that name"
+
+SENT_ON: Final = (
+    "the registry sent us there, to its object store; whoever runs it can say by what address it is reached from here "
+    "(with a Holdfast: s3_external_endpoint), or have the registry send everything itself (s3_redirect off)"
+)
 
 HUNG_UP: Final[Mapping[type[Exception], str]] = {
     aiohttp.ServerDisconnectedError: "the server hung up",

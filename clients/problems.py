@@ -2,9 +2,11 @@
 
 Problem                 told to the person in one or two lines
 ├── Passing             trying again may help
-│   ├── LineBroken      no connection, or it broke
+│   ├── LineBroken      the connection broke
+│   │   └── Unreachable  or there never was one
 │   ├── Busy            the server says "later" (408, 425, 429, 5xx)
 │   └── Damaged         other bytes arrived than were sent
+├── Untrusted           TLS does not show who is there
 ├── Refused             the server says no, and would say it again
 ├── SessionGone         the upload is not there any more; begun anew by who meets it
 ├── PartsRefused        this server takes no parts from us; plain OCI is the way then
@@ -32,6 +34,14 @@ class Passing(Problem):
 
 class LineBroken(Passing):
     """No connection, or one that broke or went silent."""
+
+
+class Unreachable(LineBroken):
+    """Nobody answers there: no route, no such name, no such port, or a firewall that says nothing."""
+
+
+class Untrusted(Problem):
+    """Whoever is there does not prove by TLS to be who it should be; nothing was sent."""
 
 
 class Busy(Passing):

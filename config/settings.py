@@ -6,13 +6,11 @@ its text the default. To add a setting, add a row; `make docs` then writes it in
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Final
 
 from config.kinds import (
     Address,
-    Kind,
     Network,
     address,
     choice,
@@ -26,70 +24,17 @@ from config.kinds import (
     switch,
     token,
 )
+from config.object_store import S3
+from config.rows import DEFAULT, PREFIX, ConfigError, Origin, Setting, setting
 from model.units import DAY_S, GIB, KIB, MIB
 
-T = TypeVar("T")
+__all__ = ["BY_NAME", "DEFAULT", "PREFIX", "SECTIONS", "SETTINGS", "Config", "ConfigError", "Origin", "Setting"]
 
-PREFIX: Final = "HOLDFAST_"
-NO_S3: Final = "this version stores on a directory; say filesystem"
-
-
-class ConfigError(Exception):
-    """The operator said something that cannot be done. The message is one line: what, where it was said, what to do."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Who decided a value: `default`, `file` (its path), `environment` (the variable) or `flag` (with its dashes)."""
-
-    kind: Literal["default", "file", "environment", "flag"]
-    name: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}".rstrip()
-
-
-DEFAULT: Final = Origin("default")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A row: what can be set, under which names, and what it means."""
-
-    attribute: str
-    group: str
-    kind: Kind[Any]
-    default: str
-    help: str
-    bare: bool
-    short_flag: str
-
-    @property
-    def name(self) -> str:
-        """The name in the TOML file, and the stem of the others."""
-        return self.attribute.removesuffix(self.kind.suffix)
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The flags on the command line, the one for the manual first."""
-        own = "--" + self.name.replace("_", "-")
-        return (self.short_flag, own) if self.short_flag else (own,)
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The environment variables, the one that wins last."""
-        prefixed = PREFIX + self.name.upper()
-        return (self.name.upper(), prefixed) if self.bare else (prefixed,)
-
-
-def setting(default: str, kind: Kind[T], help_text: str, *, bare: bool = False, flag: str = "") -> T:
-    """A field that is a setting.
-
-    `bare` settings are read from the environment without the prefix as well: those whose name other software
-    of this kind has made familiar. `flag` is a shorter flag beside the regular one.
-    """
-    row = {"default": default, "kind": kind, "help": help_text, "bare": bare, "short_flag": flag}
-    return field(default_factory=partial(kind.parse, default), metadata=row, repr=not kind.secret)
+OTHER_DRIVERS: Final = {
+    "inmemory": "it is called memory here",
+    "s3aws": "it is called s3 here",
+}
+"""What other registries call theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,14 +88,15 @@ class Storage:
     )
     storage_driver: str = setting(
         "filesystem",
-        choice("filesystem", "memory", refused={"s3": NO_S3}),
-        "Where content is kept: filesystem, or memory (gone at the end; for trying things out).",
+        choice("filesystem", "s3", "memory", refused=OTHER_DRIVERS),
+        "Where content is kept: filesystem, s3 (a bucket of an object store), or memory (gone at the end).",
         bare=True,
     )
     storage_root_dir: Path | None = setting(
         "",
         folder_or_none(),
-        "Where content and unfinished uploads are kept, when not in the data folder; one filesystem, please.",
+        "Where content and unfinished uploads are kept, when not in the data folder; one filesystem, please."
+        " With s3, unfinished uploads only.",
         bare=True,
     )
     durability: str = setting(
@@ -278,11 +224,11 @@ class Log:
     access_log: bool = setting("on", switch(), "One line per request.")
 
 
-SECTIONS: Final[tuple[type, ...]] = (Server, Storage, Uploads, Limits, Memory, Registry, Hold, Log)
+SECTIONS: Final[tuple[type, ...]] = (Server, Storage, S3, Uploads, Limits, Memory, Registry, Hold, Log)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Server, Storage, Uploads, Limits, Memory, Registry, Hold, Log):
+class Config(Server, Storage, S3, Uploads, Limits, Memory, Registry, Hold, Log):
     """Every setting, decided; the sections above are its parts, `origins` knows who decided each (by setting name)."""
 
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)

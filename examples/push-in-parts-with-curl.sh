@@ -1,6 +1,7 @@
 #!/bin/sh
 # Push one file as an image of a single layer, in parts, four at a time, with curl and sha256sum. Interrupted, the same command sends
-# only the parts that are missing. If the server has HOLD_TOKEN, set it here as well.
+# only the parts that are missing. If the server has HOLD_TOKEN, set it here as well. Parts may go to an object store that the server
+# keeps its blobs in; where that does not work, they go through the server.
 #   sh push-in-parts-with-curl.sh HOST:PORT REPOSITORY:TAG FILE [PART_MIB]
 set -eu
 
@@ -10,14 +11,31 @@ post() { ask -H 'Content-Type: application/json' --data-binary "$2" "$hold$1"; }
 field() { sed -n "s/.*\"$1\": *\"\{0,1\}\([^\",}]*\).*/\1/p"; }
 fail() { echo "${*:-nothing came back; the same command goes on from here}" >&2 && exit 1; }
 
-# One part: ask where it goes, cut it out of the file, send it.
+# Ask where part $1 goes, and send it there with the headers that the answer names. A signed URL is all the authority it takes; an
+# object store refuses a second one. $2: more fields for the question.
+send_to() {
+    url='' hash=$(cut_out | sha256sum | cut -d' ' -f1)
+    answer=$(post /part-presigned-url "{\"upload_id\":\"$id\",\"part_number\":$1,\"sha256\":\"$hash\"$2}") || return 1
+    url=$(echo "$answer" | field url)
+    case $url in *X-Amz-Signature=*) : >"$work/headers.$1" ;; *) cp "$authority" "$work/headers.$1" ;; esac
+    echo "$answer" | sed -n 's/.*"headers": *{\([^}]*\)}.*/\1/p' | tr ',' '\n' |
+        sed -n 's/^ *"\([^"]*\)": *"\([^"]*\)".*/header = "\1: \2"/p' >>"$work/headers.$1"
+    answer=$(cut_out | curl -sS --fail-with-body --config "$work/headers.$1" --connect-timeout 20 \
+        -H 'Transfer-Encoding:' -H "Content-Length: $length" -T - "$url")
+}
+cut_out() { dd if="$file" bs=1048576 skip=$((start / 1048576)) count=$((part_size / 1048576)) 2>/dev/null; }
+
+# One part: to where the server prefers it, and if that is an object store that does not take it, to the server itself.
 send_part() {
-    answer=$(post /part-presigned-url "{\"upload_id\":\"$id\",\"part_number\":$1}") || fail "part $1 is not stored. $answer"
     start=$((($1 - 1) * part_size)) length=$part_size
     [ $((start + length)) -le "$size" ] || length=$((size - start))
-    answer=$(dd if="$file" bs=1048576 skip=$((start / 1048576)) count=$((part_size / 1048576)) 2>/dev/null |
-        ask -H 'Transfer-Encoding:' -H "Content-Length: $length" -T - "$(echo "$answer" | field url)") ||
-        fail "part $1 is not stored. $answer"
+    if [ ! -e "$work/through" ]; then
+        send_to "$1" '' && echo "part $1 of $total is stored" && return
+        case $url in "$hold"/* | '') fail "part $1 is not stored. $answer" ;; esac
+        echo "the object store does not take part $1, so parts go to the server. $answer" >&2
+        : >"$work/through"
+    fi
+    send_to "$1" ',"mode":"buffered"' || fail "part $1 is not stored. $answer"
     echo "part $1 of $total is stored"
 }
 
@@ -44,7 +62,7 @@ digest=sha256:$(sha256sum "$file" | cut -d' ' -f1)
 
 # What the server has of the upload $id: the answer in $work/stored, `NUMBER ETAG` of each part from it.
 look() { curl -sS --fail --config "$authority" "$hold/multipart-parts/$id" >"$work/stored" 2>/dev/null; }
-stored_parts() { tr '{' '\n' <"$work/stored" | sed -n 's/^"part_number": *\([0-9]*\), *"etag": *"\\"\([0-9a-f]*\)\\"".*/\1 \2/p'; }
+stored_parts() { tr '{' '\n' <"$work/stored" | sed -n 's/^"part_number": *\([0-9]*\), *"etag": *"\\"\([^"\]*\)\\"".*/\1 \2/p'; }
 
 push_in_parts() {
     # The upload that is noted beside the file, if it is for this place, still open and of these bytes; else a new one.

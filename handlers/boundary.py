@@ -25,7 +25,7 @@ from handlers.call import Call
 from handlers.paths import Endpoint, Face
 from handlers.sending import ClientGone, ShortFile
 from handlers.services import Services
-from handlers.streaming import send_body
+from handlers.streaming import BrokenStream, send_body
 from model import names
 from model.errors import Denied, NameInvalid, RegistryError, Unknown
 from multipart.interrupted import BodyVanished
@@ -95,6 +95,9 @@ class Boundary:
             log.error("request %s: stored file damaged: %s: %s", record.request_id, record.path, short)  # noqa: TRY400
             if isinstance(response, FileResponse):
                 response.damaged()
+        except BrokenStream as broken:
+            record.error = str(broken)
+            log.error("request %s: %s: %s", record.request_id, record.path, broken)  # noqa: TRY400 - the store's fault
         except ConnectionError:
             record.gone = True
         finally:

@@ -19,6 +19,11 @@ def of_manifest(stored: StoredManifest) -> dict[str, str]:
     }
 
 
+def by_store(digest: Digest) -> dict[str, str]:
+    """What a store shall answer in our stead with a blob, as far as a URL can make it."""
+    return {"Content-Type": of_blob(digest)["Content-Type"]}
+
+
 def of_blob(digest: Digest) -> dict[str, str]:
     """What every answer about a blob says (end-2). A digest never changes its meaning: it may be cached for ever."""
     return {

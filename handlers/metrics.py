@@ -49,6 +49,16 @@ class Transport(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """What there is to count about an object store: requests that were made to it, and those of them that failed."""
+
+    asked: int
+    failed: int
+    answers: bool
+    """Whether it can be used now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """One number without labels. Counters only grow; Prometheus adds `_total` to their names."""
 
@@ -61,7 +71,7 @@ class Reading:
 class Metrics:
     """All there is to measure, ready to be written out.
 
-    `transport` is called when somebody asks, so the server may be made after this.
+    `transport` is called when somebody asks, so the server may be made after this; so is `store`, where there is one.
     """
 
     def __init__(
@@ -72,13 +82,14 @@ class Metrics:
         catalog: Catalog,
         storage_root: Path,
         transport: Callable[[], Transport],
+        store: Callable[[], StoreCounts] | None = None,
     ) -> None:
         self._stats, self._sessions, self._hot, self._catalog = stats, sessions, hot, catalog
-        self._storage_root, self._transport = storage_root, transport
+        self._storage_root, self._transport, self._store = storage_root, transport, store
 
     async def text(self) -> bytes:
         """Everything, in the text format of Prometheus."""
-        readings = [*self._of_connections(), *self._of_uploads(), *self._of_memory()]
+        readings = [*self._of_connections(), *self._of_uploads(), *self._of_memory(), *self._of_store()]
         return await asyncio.to_thread(self._write, self._stats.snapshot(), readings)
 
     def _write(self, tallies: dict[str, Tally], readings: list[Reading]) -> bytes:
@@ -113,6 +124,16 @@ class Metrics:
         yield Reading("holdfast_cache_bytes", "What they take.", hot.used_bytes)
         yield Reading("holdfast_cache_limit_bytes", "What they may take (setting cache_bytes).", hot.limit_bytes)
         yield Reading("holdfast_catalog_commits", "Commits of the catalog.", self._catalog.commits, counter=True)
+
+    def _of_store(self) -> Iterator[Reading]:
+        if self._store is None:
+            return
+        counts = self._store()
+        asked = "Requests to the object store, each attempt counted."
+        yield Reading("holdfast_store_requests", asked, counts.asked, counter=True)
+        failed = "Those that failed, or were answered with an error."
+        yield Reading("holdfast_store_failures", failed, counts.failed, counter=True)
+        yield Reading("holdfast_store_up", "1 while the object store can be used.", counts.answers)
 
     def _of_disk(self) -> Iterator[Reading]:
         """What the disk has to be asked for; what it does not tell is left out."""

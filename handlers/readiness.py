@@ -1,4 +1,5 @@
-"""Whether this server can do its work now: the catalog answers, the storage can be written and has room.
+"""Whether this server can do its work now: the catalog answers, the storage can be written and has room, and an object
+store, where content is in one, answers as well.
 
 Looking costs a read of the catalog and a small write, so what was found holds for a few seconds, and all who ask at
 the same time share one look. A storage that hangs is told after a while and keeps one thread, not one per question.
@@ -8,6 +9,7 @@ import asyncio
 import errno
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -30,12 +32,15 @@ class Readiness:
         self,
         repositories: Repositories,
         *folders: Path,
+        store: Callable[[], str] = lambda: "",
         fresh_s: float = FRESH_S,
         patience_s: float = PATIENCE_S,
         needed_bytes: int = NEEDED_BYTES,
     ) -> None:
         self._repositories = repositories
         self._folders = folders
+        self._store = store
+        """What is wrong with the object store, as is known without asking it; empty when nothing is."""
         self._fresh_s, self._patience_s, self._needed_bytes = fresh_s, patience_s, needed_bytes
         self._look: asyncio.Task[str] | None = None
         self._began_s = self._ended_s = 0.0
@@ -66,7 +71,7 @@ class Readiness:
     async def _find_out(self) -> str:
         try:
             await self._repositories.page(1)
-            return await asyncio.to_thread(self._storage)
+            return await asyncio.to_thread(self._storage) or self._store()
         except RegistryError as error:
             return f"the catalog cannot be read: {error.message}"
         finally:

@@ -22,7 +22,7 @@ from multipart.refusals import PartMismatch
 
 async def fetch(call: Call) -> web.StreamResponse:
     """GET: the bytes, or the ranges of them that are asked for."""
-    return await blob_reads.fetch(call, _parameter(call, "repository"), Digest.parse(call.argument))
+    return await blob_reads.fetch(call, _parameter(call, "repository"), Digest.parse(call.argument), here=True)
 
 
 async def head(call: Call) -> web.StreamResponse:

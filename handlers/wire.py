@@ -84,7 +84,7 @@ def headers_of(error: RegistryError, repository: str = "") -> dict[str, str]:
         case Unauthorized():
             return {"WWW-Authenticate": "Bearer"}
         case Unavailable():
-            return {"Retry-After": "5"}
+            return {"Retry-After": str(error.retry_after_s)}
     return {}
 
 

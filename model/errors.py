@@ -210,9 +210,10 @@ class Gone(RegistryError):
 
 
 class Unavailable(RegistryError):
-    """We cannot do it now; nothing was changed and trying again later may work."""
+    """We cannot do it now; nothing was changed and trying again later may work, after so many seconds."""
 
     code = "UNAVAILABLE"
+    retry_after_s: int = 5
 
 
 class StorageFull(Unavailable):

@@ -1,22 +1,53 @@
-"""What holds for every test: in CI nothing may be skipped.
+"""What holds for every test: in CI nothing may be skipped, and `--store` says where servers keep content.
 
 A person's machine may lack root or a client; there a skip says so and the run stays green. In CI the same skip would
 mean that a promise has silently stopped being checked, so there it turns the whole run red and names the reasons.
 """
 
+from collections import Counter
 from collections.abc import Generator
 from typing import Final
 
 import pytest
 
 from tests.support import needs
+from tests.support.driver import DRIVER, ONCE_IS_ENOUGH, OWN_STORE, told
+from tests.support.quick import quick_opening
+from tests.support.stores import bucket, debian_store, object_store, object_store_of, own_store
+
+__all__ = ["bucket", "debian_store", "object_store", "object_store_of", "own_store", "quick_opening"]
 
 SKIPPED: Final = pytest.StashKey[list[str]]()
+LEFT_OUT: Final = pytest.StashKey[Counter[str]]()
+DIRECTORY: Final = "only_with_directory"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the servers of the suites keep content."""
+    parser.addoption(
+        "--store", choices=["filesystem", "s3"], default=told(), help="where the servers of the suites keep content"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin the list of what was skipped."""
-    config.stash[SKIPPED] = []
+    """Begin the list of what was skipped; hear where content goes."""
+    config.stash[SKIPPED], config.stash[LEFT_OUT] = [], Counter()
+    DRIVER.kind = config.getoption("--store")
+
+
+def pytest_unconfigure() -> None:
+    """End the store of the run."""
+    DRIVER.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On S3 leave out what says, with its reason, that it is about the directory."""
+    reasons = {item: _why_directory(item) for item in items}
+    if DRIVER.on_s3:
+        left_out = [item for item in items if reasons[item]]
+        config.hook.pytest_deselected(items=left_out)
+        config.stash[LEFT_OUT].update(reason for reason in reasons.values() if reason)
+        items[:] = [item for item in items if not reasons[item]]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -46,7 +77,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which tests were skipped and that this is why the run is red."""
+    """Say which tests were skipped and that this is why the run is red, and which a run on S3 left out and why."""
+    if config.stash[LEFT_OUT]:
+        terminalreporter.section("left out on S3")
+        for reason, count in config.stash[LEFT_OUT].most_common():
+            terminalreporter.line(f"{count:4d}  {reason}")
     if needs.in_ci() and config.stash[SKIPPED]:
         terminalreporter.section("skipped in CI, where nothing may be skipped", red=True)
         for line in config.stash[SKIPPED]:
@@ -56,3 +91,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """What the skip said for itself."""
     return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def _why_directory(item: pytest.Item) -> str:
+    """Why this test runs only where content lies in a directory; empty: it runs everywhere."""
+    mark = item.get_closest_marker(DIRECTORY)
+    if mark is None:
+        name = item.path.stem
+        return OWN_STORE if name.startswith("test_s3_") else ONCE_IS_ENOUGH.get(name, "")
+    if not (mark.args and mark.args[0]):
+        raise pytest.UsageError(f"{item.nodeid}: {DIRECTORY} needs a reason")
+    return str(mark.args[0])

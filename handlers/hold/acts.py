@@ -35,11 +35,13 @@ PARTS_AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A URL to hand out, until when it works, and the headers that must be sent to it."""
+    """A URL to hand out, until when it works, the headers that must be sent to it, and where it leads."""
 
     url: str
     expires_at_s: float
     headers: Mapping[str, str]
+    mode: str = modes.BUFFERED
+    """`native`: to the store itself."""
 
 
 async def fields_of(call: Call, *, limit_bytes: int = SMALL_BYTES) -> Fields:
@@ -51,13 +53,16 @@ async def begin(call: Call, said: Fields) -> PartedSession:
     """Open a session. A blob that is here already gets one as well: clients expect an id, not an answer.
 
     Raises:
-        MultipartOff, DigestInvalid, NameInvalid, SizeInvalid; Unauthorized, Denied; those of `PartedSessions.open`.
+        MultipartOff, DigestInvalid, NameInvalid, SizeInvalid; NativeNotConfigured, where the client insists (H051);
+        Unauthorized, Denied; those of `PartedSessions.open`.
     """
     if not call.services.hold.multipart:
         raise MultipartOff
-    target, claim = fields.required_target(said), fields.did(said)
+    target, claim, asked = fields.required_target(said), fields.did(said), fields.mode(said)
     repository = repository_of(call, said)
     call.require(Action.HOLD, repository)
+    if asked == modes.NATIVE:
+        call.services.sessions.parted.require_native()
     session = await call.services.sessions.parted.open(
         repository,
         owner=call.principal.name,
@@ -65,8 +70,9 @@ async def begin(call: Call, said: Fields) -> PartedSession:
         algorithm=target.algorithm if isinstance(target, Digest) else "sha256",
         size_bytes=fields.size_bytes(said),
         part_size_bytes=fields.size_bytes(said, "part_size"),
+        native=call.services.hold.native and asked != modes.BUFFERED,
     )
-    modes.started(session.id, repository, str(target), claim)
+    modes.started(session, claim)
     return session
 
 
@@ -78,8 +84,27 @@ async def part_url(call: Call, said: Fields) -> Url:
     """
     fields.said_target(said)
     number, sha256, claim = fields.part_number(said), fields.sha256(said), fields.did(said)
+    through_us = fields.mode(said) == modes.BUFFERED
     session = mine(call, said)
     length_bytes = _part_length(session, number, fields.size_bytes(said))
+    if not through_us and call.services.hold.native and session.mode == modes.NATIVE:
+        to = _native_part_url(call, session, number, sha256)
+        if to is not None:
+            return to
+    return _own_part_url(call, session, number, sha256, claim, length_bytes)
+
+
+def _native_part_url(call: Call, session: PartedSession, number: int, sha256: str | None) -> Url | None:
+    """The store's own URL for a part (H017); None when it cannot be had now, and the part comes through us (H047)."""
+    sessions, lifetime_s = call.services.sessions.parted, call.services.hold.part_url_s
+    signed = sessions.part_url(session.id, call.principal.name, number, sha256=sha256, lifetime_s=lifetime_s)
+    return None if signed is None else Url(signed.url, signed.expires_at_s, signed.headers, modes.NATIVE)
+
+
+def _own_part_url(
+    call: Call, session: PartedSession, number: int, sha256: str | None, claim: str | None, length_bytes: int | None
+) -> Url:
+    """A URL to ourselves: signed, unless nothing is to be signed; then its sender proves who he is (H044)."""
     parameters = {} if claim is None else {"did": claim}
     if length_bytes is not None:
         parameters["length"] = str(length_bytes)
@@ -139,6 +164,11 @@ async def complete(call: Call, said: Fields) -> Completed:
     if digest is not None:
         await tell(call, session, done, digest)
     return done
+
+
+def digest_of(done: Completed) -> dict[str, str]:
+    """The digest of the whole, where it is known: of what clients put into the store it is once that was moved."""
+    return {"digest": done.digest} if done.digest else {}
 
 
 async def tell(call: Call, session: PartedSession, done: Completed, digest: Digest) -> None:

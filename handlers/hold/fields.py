@@ -217,6 +217,16 @@ def did(fields: Fields) -> str | None:
     return claim
 
 
+def mode(fields: Fields) -> str | None:
+    """The mode that a client asks for: `buffered`, when its way to the store is broken (H048), or `native`, when it
+    will have nothing else (H051); None when it is all one. RequestInvalid if it is something else.
+    """
+    said = fields.text("mode")
+    if said not in (None, "buffered", "native"):
+        raise RequestInvalid("mode must be buffered or native")
+    return said
+
+
 def listed_parts(fields: Fields) -> list[ListedPart]:
     """The list of a completion, in the client's order; what it lacks or mistakes is the engine's to say.
 

@@ -5,17 +5,20 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from auth.policy import Action
-from handlers import answers
+from handlers import answers, headers
 from handlers.call import Call
-from handlers.hold import acts, fields, reading
-from handlers.hold.fields import TempName
+from handlers.hold import acts, fields, modes, reading
+from handlers.hold.fields import Fields, TempName
 from handlers.hold.refusals import PresignedOff
 from model import names
 from model.clock import rfc3339
 
 
 async def put_url(call: Call) -> web.StreamResponse:
-    """POST /put-presigned-url: where a whole blob is put; under a temporary name it waits for /move."""
+    """POST /put-presigned-url: where a whole blob is put; under a temporary name it waits for /move.
+
+    What is put under a digest always comes through us: nobody else would learn that it is there.
+    """
     said = await acts.fields_of(call)
     target, sha256 = fields.required_target(said), fields.sha256(said)
     fields.did(said)
@@ -24,6 +27,12 @@ async def put_url(call: Call) -> web.StreamResponse:
     settings = call.services.hold
     if not settings.presigned:
         raise PresignedOff
+    if isinstance(target, TempName) and _may_be_native(call, said):
+        to = await call.services.sessions.parted.whole_url(
+            repository, str(target), call.principal.name, sha256, settings.part_url_s
+        )
+        if to is not None:
+            return _answer("PUT", acts.Url(to.url, to.expires_at_s, to.headers, modes.NATIVE))
     parameters = {"repository": repository, "owner": call.principal.name}
     path = f"/signed/{target}" if isinstance(target, TempName) else f"/signed/blobs/{target}"
     signed = call.services.signer.sign(
@@ -53,6 +62,12 @@ async def _reading(call: Call, method: str) -> web.StreamResponse:
             query["repository"] = repository
         url = f"{call.base_url}/xrpc/com.atproto.sync.getBlob?{urlencode(query)}"
         return _answer(method, acts.Url(url, now_s + settings.download_url_s, {}))
+    if _may_be_native(call, said):
+        to = await call.services.blobs.link(
+            repository, digest, method, lifetime_s=settings.download_url_s, answer_headers=headers.by_store(digest)
+        )
+        if to is not None:
+            return _answer(method, acts.Url(to.url, to.expires_at_s, to.headers, modes.NATIVE))
     signed = call.services.signer.sign(
         method,
         call.base_url,
@@ -63,6 +78,11 @@ async def _reading(call: Call, method: str) -> web.StreamResponse:
     return _answer(method, acts.Url(signed.url, signed.expires_at_s, signed.headers))
 
 
+def _may_be_native(call: Call, said: Fields) -> bool:
+    """Whether the store's own URL will do: clients reach it now, and this one does not ask for the way through us."""
+    return fields.mode(said) != modes.BUFFERED and call.services.hold.native
+
+
 def _answer(method: str, to: acts.Url) -> web.Response:
     said = {"url": to.url, "expires_at": rfc3339(to.expires_at_s), "method": method, "headers": dict(to.headers)}
-    return answers.document(said)
+    return answers.document({**said, "mode": to.mode})

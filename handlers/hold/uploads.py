@@ -6,7 +6,6 @@ from handlers import answers
 from handlers.call import MAX_JSON_BYTES, Call
 from handlers.hold import acts, fields
 from handlers.hold.fields import Fields
-from handlers.hold.modes import MODE
 from model.clock import rfc3339
 
 
@@ -16,7 +15,7 @@ async def start(call: Call) -> web.StreamResponse:
     said: dict[str, object] = {
         "upload_id": session.id,
         "expires_at": rfc3339(session.expires_at_s),
-        "mode": MODE,
+        "mode": session.mode,
     }
     if session.layout is not None:
         part_size, total = session.layout.part_size_bytes, session.layout.count
@@ -27,9 +26,8 @@ async def start(call: Call) -> web.StreamResponse:
 async def part_url(call: Call) -> web.StreamResponse:
     """POST /part-presigned-url: where one part is sent to (H014-H017, M07-M10)."""
     to = await acts.part_url(call, await acts.fields_of(call))
-    return answers.document(
-        {"url": to.url, "expires_at": rfc3339(to.expires_at_s), "method": "PUT", "headers": dict(to.headers)}
-    )
+    said = {"url": to.url, "expires_at": rfc3339(to.expires_at_s), "method": "PUT", "headers": dict(to.headers)}
+    return answers.document({**said, "mode": to.mode})
 
 
 async def receive_part(call: Call) -> web.StreamResponse:
@@ -46,6 +44,7 @@ async def list_parts(call: Call) -> web.StreamResponse:
     parts = await call.services.sessions.parted.parts(session.id, call.principal.name)
     said: dict[str, object] = {
         "digest": session.row.target,
+        "mode": session.mode,
         "expires_at": rfc3339(session.expires_at_s),
         "parts": [{"part_number": each.number, "etag": each.etag, "size": each.size_bytes} for each in parts],
     }
@@ -58,9 +57,8 @@ async def list_parts(call: Call) -> web.StreamResponse:
 async def complete(call: Call) -> web.StreamResponse:
     """POST /complete-multipart: 200 when the whole is stored, and again when that answer was lost (H025-H027)."""
     done = await acts.complete(call, await acts.fields_of(call, limit_bytes=MAX_JSON_BYTES))
-    return answers.document(
-        {"status": "completed", "digest": done.digest, "size": done.size_bytes, "parts": done.parts}
-    )
+    said = {"status": "completed", "size": done.size_bytes, "parts": done.parts}
+    return answers.document(said | acts.digest_of(done))
 
 
 async def abort(call: Call) -> web.StreamResponse:

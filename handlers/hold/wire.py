@@ -24,6 +24,7 @@ NAMES: Final[dict[type[RegistryError], str]] = {
     errors.DigestMismatch: "CompletionFailed",
     errors.SizeInvalid: "InvalidSize",
     UploadIdInvalid: "InvalidUploadId",
+    refusals.NativeNotConfigured: "NotConfigured",
     refusals.PartNumberInvalid: "InvalidPartNumber",
     refusals.PartSizeInvalid: "InvalidPartSize",
     refusals.PartLengthInvalid: "InvalidPartSize",

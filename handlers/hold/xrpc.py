@@ -9,14 +9,13 @@ from handlers import answers
 from handlers.call import MAX_JSON_BYTES, Call
 from handlers.hold import acts, fields, reading
 from handlers.hold.fields import Fields
-from handlers.hold.modes import MODE
 from model.clock import rfc3339
 
 
 async def initiate(call: Call) -> web.StreamResponse:
     """POST io.atcr.hold.initiateUpload."""
     session = await acts.begin(call, await acts.fields_of(call))
-    said: dict[str, object] = {"uploadId": session.id, "expiresAt": rfc3339(session.expires_at_s), "mode": MODE}
+    said: dict[str, object] = {"uploadId": session.id, "expiresAt": rfc3339(session.expires_at_s), "mode": session.mode}
     if session.layout is not None:
         said |= {"partSize": session.layout.part_size_bytes, "totalParts": session.layout.count}
     return answers.document(said)
@@ -25,9 +24,8 @@ async def initiate(call: Call) -> web.StreamResponse:
 async def part_url(call: Call) -> web.StreamResponse:
     """POST io.atcr.hold.getPartUploadUrl."""
     to = await acts.part_url(call, await acts.fields_of(call))
-    return answers.document(
-        {"url": to.url, "method": "PUT", "headers": dict(to.headers), "expiresAt": rfc3339(to.expires_at_s)}
-    )
+    said = {"url": to.url, "method": "PUT", "headers": dict(to.headers), "expiresAt": rfc3339(to.expires_at_s)}
+    return answers.document({**said, "mode": to.mode})
 
 
 async def upload_part(call: Call) -> web.StreamResponse:
@@ -42,7 +40,7 @@ async def upload_part(call: Call) -> web.StreamResponse:
 async def complete(call: Call) -> web.StreamResponse:
     """POST io.atcr.hold.completeUpload."""
     done = await acts.complete(call, await acts.fields_of(call, limit_bytes=MAX_JSON_BYTES))
-    return answers.document({"status": "completed", "digest": done.digest})
+    return answers.document({"status": "completed"} | acts.digest_of(done))
 
 
 async def abort(call: Call) -> web.StreamResponse:

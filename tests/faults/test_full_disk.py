@@ -13,6 +13,10 @@ from tests.faults.client import Answer, Client, digest, noise, with_digest
 from tests.support.faulty import MIB, check_in_order, check_log, filled, room_bytes, tmpfs
 from tests.support.server import Server
 
+pytestmark = pytest.mark.only_with_directory(
+    "the disk that is full holds the blobs; a full spool before S3 has a file of its own"
+)
+
 DISK_BYTES = 48 * MIB
 SLACK_BYTES = 256 * 1024
 """What the catalog and the marks may take while everything else is refused."""

@@ -15,6 +15,10 @@ from tests.faults.hold import SMALL_PARTS, Hold, cut, etag, etags, refusal, spoo
 from tests.support.faulty import MIB, check_in_order, check_log, filled, room_bytes, tmpfs
 from tests.support.server import Server
 
+pytestmark = pytest.mark.only_with_directory(
+    "the disk that is full holds the blobs; a full spool before S3 has a file of its own"
+)
+
 DISK_BYTES: Final = 64 * MIB
 PART: Final = 2 * MIB
 REPOSITORY: Final = "full/parts"

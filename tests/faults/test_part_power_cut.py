@@ -15,6 +15,8 @@ from tests.faults.part_load import Contested, Crowd
 from tests.faults.power import Machine, machine_in
 from tests.support.faulty import MIB
 
+pytestmark = pytest.mark.only_with_directory("a disk is copied with all that lies on it; a bucket has no such moment")
+
 PART: Final = MIB + 11
 REPOSITORY: Final = "cut/parts"
 SEED: Final = 12

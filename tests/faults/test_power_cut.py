@@ -14,6 +14,8 @@ from tests.faults.load import Worker
 from tests.faults.power import Machine, machine_in
 from tests.support.faulty import MIB
 
+pytestmark = pytest.mark.only_with_directory("a disk is copied with all that lies on it; a bucket has no such moment")
+
 SEED = 11
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import needs
 
+pytestmark = pytest.mark.only_with_directory("the store over a directory, without a server")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

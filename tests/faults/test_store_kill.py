@@ -15,6 +15,8 @@ from store.values import LocalBlob
 from tests.faults.store_child import ROUNDS, layer, manifest
 from tests.unit.store.shop import Shop, shop
 
+pytestmark = pytest.mark.only_with_directory("the store over a directory, without a server")
+
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = ["sync_file", "make_folder", "link", "rename", "sync_folder", "before commit", "after commit"]
 

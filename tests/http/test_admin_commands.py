@@ -24,6 +24,7 @@ from multipart.bodies import Ending, Poured, Sink
 from multipart.place import Place
 from rooms import Rooms, open_rooms
 from store.folder import DataFolder
+from tests.support.driver import environ
 from tests.support.inside import ENVIRON, config_of, put_image, running
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -50,7 +51,9 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs one command line on the registry in `tmp_path`."""
 
     def run(*argv: str, data: Path = tmp_path) -> Ended:
-        code = cli.run([*argv, "--data", str(data)], serve=lambda config: 0, more=COMMANDS, environ=ENVIRON)
+        code = cli.run(
+            [*argv, "--data", str(data)], serve=lambda config: 0, more=COMMANDS, environ=environ(data, ENVIRON)
+        )
         return Ended(code, *capsys.readouterr())
 
     return run
@@ -277,7 +280,7 @@ async def test_commands_at_the_same_time_all_succeed(tmp_path: Path, run: Run, w
             await asyncio.create_subprocess_exec(
                 *(sys.executable, "-c", program, "tag", "copy", "lab/tools:1", tag, "--data", str(tmp_path)),
                 cwd=Path(cli.__file__).parent,
-                env=os.environ | ENVIRON,
+                env=os.environ | environ(tmp_path, ENVIRON),
                 stderr=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
             )

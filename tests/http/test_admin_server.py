@@ -8,6 +8,7 @@ from typing import Any
 
 from store.admin_socket import SOCKET_NAME
 from tests.http.test_admin import ask
+from tests.support.driver import environ
 from tests.support.inside import ENVIRON, config_of, running
 from tests.support.server import ROOT, Server
 from tests.support.stage import Stage
@@ -17,7 +18,7 @@ def command(data: Path, *words: str) -> tuple[int, Any]:
     """Exit code and JSON of a command."""
     ended = subprocess.run(
         [sys.executable, ROOT / "registry.py", *words, "--json", "--data", data],
-        env=ENVIRON,
+        env=environ(data, ENVIRON),
         capture_output=True,
         text=True,
         timeout=60,

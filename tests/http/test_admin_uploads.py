@@ -11,6 +11,7 @@ import pytest
 import cli
 from admin.commands import COMMANDS
 from rooms import Rooms, open_rooms
+from tests.support.driver import environ
 from tests.support.inside import ENVIRON, config_of, running
 from tests.unit.multipart.harness import PlayedBody
 
@@ -24,7 +25,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
 
     def run(*argv: str) -> str:
         argv = (*argv, "--data", str(tmp_path))
-        assert cli.run(argv, serve=lambda config: 0, more=COMMANDS, environ=ENVIRON) == 0
+        assert cli.run(argv, serve=lambda config: 0, more=COMMANDS, environ=environ(tmp_path, ENVIRON)) == 0
         return capsys.readouterr().out
 
     return run

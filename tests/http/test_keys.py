@@ -15,6 +15,7 @@ from auth.refusals import SigningKeysUnusable
 from auth.signed_urls import UrlSigner
 from config import Config
 from rooms import open_rooms
+from tests.support.driver import environ
 from tests.support.inside import ENVIRON, config_of, running
 
 BASE = "http://127.0.0.1:5001"
@@ -24,7 +25,7 @@ PATH = "/signed/blobs/sha256:ab"
 async def command(data: Path, *argv: str) -> int:
     """The exit code of one command line on the registry in that folder."""
     line = [*argv, "--data", str(data)]
-    return await asyncio.to_thread(cli.run, line, serve=lambda config: 0, more=COMMANDS, environ=ENVIRON)
+    return await asyncio.to_thread(cli.run, line, serve=lambda config: 0, more=COMMANDS, environ=environ(data, ENVIRON))
 
 
 def a_url(signer: UrlSigner) -> str:

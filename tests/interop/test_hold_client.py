@@ -3,7 +3,6 @@
 It was written from the description of the old AppView's client, habits included (tests/interop/goclient/hold.go).
 """
 
-import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,9 @@ import pytest
 from tests.interop.goprogram import GoClient, GoClientFailed
 from tests.interop.layouts import filler, sha256
 from tests.interop.wire import Registry
+from tests.support.content import key_of, stored_blobs
 from tests.support.server import Server
+from tests.support.waiting import eventually
 
 MEGABYTE = 1_000_000
 DOCKERS_WRITE = 32 * 1024
@@ -64,9 +65,11 @@ def test_what_it_pushed_lies_where_distribution_would_have_it(
 
     digest = goclient("hold-push", file, registry.url, str(DOCKERS_WRITE))["digest"]
 
-    hex_digest = digest.removeprefix("sha256:")
-    stored = server.data / "docker/registry/v2/blobs/sha256" / hex_digest[:2] / hex_digest / "data"
-    assert hashlib.sha256(stored.read_bytes()).hexdigest() == hex_digest
+    def under_its_digest() -> list[bytes]:
+        return [stored.read_bytes() for stored in stored_blobs(server.data) if stored.key == key_of(digest)]
+
+    eventually(lambda: bool(under_its_digest()), "it is settled")
+    assert [sha256(content) for content in under_its_digest()] == [digest]
 
 
 def test_giving_up_by_the_id_alone_leaves_nothing(

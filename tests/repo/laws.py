@@ -17,13 +17,16 @@ Law = Callable[[Source], Iterator[str]]
 MAY_IMPORT: Final[Mapping[str, frozenset[str]]] = {
     "registry": frozenset(
         {"admin", "auth", "backends", "certs", "cli", "clients", "config", "handlers", "loops", "machine"}
-        | {"multipart", "rooms", "sigv4", "store", "sweep"}
+        | {"multipart", "rooms", "sigv4", "store", "stores", "sweep"}
     ),
-    "cli": frozenset({"admin", "backends", "config", "multipart", "rooms", "store", "sweep"}),
-    "admin": frozenset({"backends", "cli", "config", "machine", "multipart", "rooms", "store", "sweep"}),
+    "cli": frozenset({"admin", "backends", "config", "multipart", "rooms", "store", "stores", "sweep"}),
+    "admin": frozenset({"backends", "cli", "config", "machine", "multipart", "rooms", "store", "stores", "sweep"}),
     "loops": frozenset({"config"}),
     "machine": frozenset(),
-    "rooms": frozenset({"auth", "backends", "certs", "config", "handlers", "multipart", "sigv4", "store", "sweep"}),
+    "rooms": frozenset(
+        {"auth", "backends", "certs", "config", "handlers", "multipart", "sigv4", "store", "stores", "sweep"}
+    ),
+    "stores": frozenset({"backends", "certs", "config", "sigv4", "store"}),
     "handlers": frozenset({"auth", "multipart", "store"}),
     "sweep": frozenset({"multipart", "store", "backends.base"}),
     "auth": frozenset({"sigv4", "store"}),

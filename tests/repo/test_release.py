@@ -9,7 +9,7 @@ import pytest
 from model.version import VERSION
 from tests.repo.tree import ROOT, product, texts
 
-LOCKS = ["requirements.lock", "requirements-fast.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-fast.lock", "requirements-dev.lock", "requirements-swift.lock"]
 
 
 def project() -> dict[str, Any]:

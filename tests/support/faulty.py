@@ -1,20 +1,20 @@
 """Servers that break on order, small disks, and what every crash must leave in order."""
 
 import errno
-import hashlib
 import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.support import needs
+from tests.support.content import check_bucket, check_catalog, check_folder, rows
+from tests.support.driver import DRIVER
 from tests.support.server import ROOT, STOP_S, Server
 
 BREAKING: Final = ROOT / "tests" / "faults" / "breaking.py"
@@ -56,6 +56,7 @@ def start_fails(data: Path, *, port: int, prefix: Sequence[str] = ()) -> tuple[i
     command = [*prefix, sys.executable, str(ROOT / "registry.py"), "serve"]
     ended = subprocess.run(
         [*command, "--listen", f"127.0.0.1:{port}", "--data", str(data)],
+        env=os.environ | DRIVER.env(data),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -69,21 +70,16 @@ def start_fails(data: Path, *, port: int, prefix: Sequence[str] = ()) -> tuple[i
 
 def open_uploads(data: Path) -> set[str]:
     """The ids of the upload sessions that the ledger knows."""
-    with closing(sqlite3.connect(f"file:{data / 'catalog.sqlite3'}?mode=ro", uri=True)) as catalog:
-        return {row[0] for row in catalog.execute("SELECT id FROM upload")}
+    return {upload_id for (upload_id,) in rows(data, "SELECT id FROM upload")}
 
 
 def check_in_order(data: Path) -> None:
-    """What holds after every crash and restart: whole blobs, a sound catalog, no stray files in the spool."""
-    with closing(sqlite3.connect(f"file:{data / 'catalog.sqlite3'}?mode=ro", uri=True)) as catalog:
-        assert catalog.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert catalog.execute("PRAGMA foreign_key_check").fetchall() == []
-        visible = {row[0] for row in catalog.execute("SELECT digest FROM repository_blob")}
-    for path in (data / "docker" / "registry" / "v2" / "blobs").glob("*/*/*/data"):
-        algorithm, hexadecimal = path.parts[-4], path.parts[-2]
-        assert hashlib.new(algorithm, path.read_bytes()).hexdigest() == hexadecimal, f"{path} holds other bytes"
-        visible.discard(f"{algorithm}:{hexadecimal}")
-    assert not visible, f"visible blobs without bytes: {visible}"
+    """What holds after every crash and restart: whole blobs, a sound catalog, nothing stray in spool or bucket."""
+    check_catalog(data)
+    if (bucket := DRIVER.bucket(data)) is not None:
+        check_bucket(data, bucket)
+    else:
+        check_folder(data)
     strays = {path.name for path in (data / "spool").iterdir() if path.stem not in open_uploads(data)}
     assert not strays, f"files of no open upload in the spool: {strays}"
 

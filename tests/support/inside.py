@@ -14,6 +14,7 @@ from handlers.readiness import Readiness
 from model.descriptors import parse_manifest
 from model.digests import Digest
 from rooms import Rooms, open_rooms
+from tests.support.driver import DRIVER
 
 IMAGE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = b'{"architecture":"amd64","os":"linux"}'
@@ -22,7 +23,8 @@ ENVIRON = {"HOLDFAST_CONFIG": os.devnull}
 
 def config_of(data_dir: Path, **settings: str) -> Config:
     """A configuration that nothing on this machine has a say in; settings as text, by name."""
-    return load({"data_dir": str(data_dir), **settings}, ENVIRON)
+    store = {} if "storage_driver" in settings else DRIVER.settings(data_dir)
+    return load({"data_dir": str(data_dir), **store, **settings}, ENVIRON)
 
 
 async def put_blob(rooms: Rooms, repository: str, content: bytes) -> Digest:

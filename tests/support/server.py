@@ -9,16 +9,19 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.driver import DRIVER
+from tests.support.objectstore import ROOT, free_port
+
+__all__ = ["ROOT", "Server", "ServerFailed", "free_port"]
+
 START_S = 30.0
 STOP_S = 30.0
 POLL_S = 0.02
@@ -31,21 +34,13 @@ class ServerFailed(AssertionError):
     """The server did not start, or did not end as it promises; the message ends with its log."""
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Server:
     """`registry.py serve` on a free port of 127.0.0.1 over `data`; a context manager that leaves no process behind.
 
     Args:
         data: the data folder; the log goes to a file of the same name ending in `.log` beside it.
         flags: more command line flags, e.g. `("--sparse-indexes",)`.
-        env: more environment variables.
+        env: more environment variables; they win over those that say where content goes (`driver.py`).
         prefix: words put before the command, of programs that replace themselves with it (`nsenter`, `prlimit`).
         port: the port to listen on; a free one if not given. It stays the same over restarts.
     """
@@ -69,7 +64,8 @@ class Server:
             *(sys.executable, str(ROOT / "registry.py"), "serve"),
             *("--listen", self.netloc, "--data", str(data), *flags),
         ]
-        self._env = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | dict(env or {})
+        kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+        self._env = kept | DRIVER.env(data) | dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -120,6 +116,16 @@ class Server:
                 self.kill()
                 raise ServerFailed(f"the server did not answer within {START_S:g} s\n{self.log()}")
         return self
+
+    @contextlib.contextmanager
+    def told(self, **more: str) -> Iterator[None]:
+        """Starts inside the block have these environment variables besides."""
+        before = self._env
+        self._env = before | more
+        try:
+            yield
+        finally:
+            self._env = before
 
     def terminate(self) -> None:
         """Ask the server to stop (SIGTERM) and hold it to its promise to end with status 0.

@@ -51,6 +51,15 @@ def test_empty_lists_say_so_in_words() -> None:
     assert list(rendering.copies({"copies": []})) == ["No copies of the catalog yet."]
 
 
+def test_a_copy_says_whether_it_is_in_the_bucket_too() -> None:
+    taken = {"path": "/srv/backups/c", "size_bytes": 1024}
+    assert list(rendering.new_copy(taken)) == ["Copied the catalog to /srv/backups/c (1.0 KiB)."]
+    assert list(rendering.new_copy(taken | {"bucket": True}))[1:] == ["It is in the bucket too."]
+    trouble = {"bucket": False, "bucket_unknown": "the store is dead"}
+    assert list(rendering.new_copy(taken | trouble))[1:] == ["The bucket could not be asked: the store is dead."]
+    assert list(rendering.copies({"copies": []} | trouble))[1:] == ["The bucket could not be asked: the store is dead."]
+
+
 def test_deleting_tells_what_it_frees_and_what_may_come_back() -> None:
     assert rendering.question(HELD) == "Delete lab/tools with 1 manifest and 2 tags? [y/N] "
     assert "(1 upload under way would begin it anew)" in rendering.question(HELD | {"uploads": 1})
@@ -66,3 +75,35 @@ def test_a_copied_tag_tells_the_former_digest_only_when_it_moved() -> None:
     assert list(rendering.copied_tag(answer | {"former_digest": "sha256:new"})) == ["lab/x:latest is sha256:new now."]
     moved = list(rendering.copied_tag(answer | {"former_digest": "sha256:old"}))
     assert moved == ["lab/x:latest is sha256:new now (was sha256:old)."]
+
+
+UPLOAD = {
+    "id": "one",
+    "kind": "parts",
+    "repository": "lab/x",
+    "bytes": 5 << 20,
+    "size_bytes": None,
+    "parts": 1,
+    "total_parts": None,
+    "age_s": 5,
+    "idle_s": 5,
+    "owner": "anna",
+    "target": "uploads/temp-1",
+    "receiving": False,
+    "mode": "buffered",
+    "in_store": None,
+    "proving": None,
+}
+
+
+def test_uploads_are_told_with_what_the_store_has_only_where_there_is_one() -> None:
+    """H013, H061: and how far a whole is proven that clients put there themselves."""
+    head, line = rendering.uploads({"uploads": [UPLOAD]})
+    assert head.endswith("PARTS  TARGET") and line.endswith("1  uploads/temp-1")
+    there = {"bytes": 3 << 20, "waiting_bytes": 2 << 20, "trouble": "the store does not answer"}
+    sending = UPLOAD | {"in_store": there}
+    proving = UPLOAD | {"mode": "native", "proving": {"bytes": 1 << 20, "of_bytes": 5 << 20}}
+    head, first, second = rendering.uploads({"uploads": [sending, proving]})
+    assert head.split()[-5:] == ["MODE", "IN", "STORE", "WAITING", "PROVEN"]
+    assert "buffered   3.0 MiB  2.0 MiB (the store does not answer)" in first and first.endswith(" -")
+    assert "native" in second and second.endswith("1.0 MiB of 5.0 MiB")

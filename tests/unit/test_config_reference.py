@@ -41,6 +41,8 @@ def test_a_secret_is_not_shown_anywhere() -> None:
     assert '# hold_token = "set"' in page
     for told in (page, repr(config), config.said("hold_token")):
         assert "horse" not in told
+    stored = load({"aws_secret_access_key": "horse!", "aws_session_token": "horse?"}, {}, default_file=NOWHERE)
+    assert "horse" not in "\n".join(as_toml(stored)) + repr(stored)
     assert '# hold_token = "empty"' in "\n".join(as_toml(load({}, {}, default_file=NOWHERE)))
     with pytest.raises(ConfigError, match=r"^hold_token = \(not repeated here\) \(environment HOLD_TOKEN\)") as refused:
         load({}, {"HOLD_TOKEN": "short horse"}, default_file=NOWHERE)

@@ -16,6 +16,22 @@ OTHER = {
     "data_dir": "/srv/a",
     "storage_root_dir": "/srv/b",
     "storage_driver": "memory",
+    "s3_bucket": "lab.images",
+    "s3_endpoint": "minio.lab:9000",
+    "s3_region": "garage",
+    "s3_path_prefix": "lab/registry",
+    "aws_access_key_id": "test:tester",
+    "aws_secret_access_key": "horse/battery+staple=",
+    "aws_session_token": "horse//token==",
+    "s3_other_access_key_id": "other",
+    "s3_other_secret_access_key": "other-horse",
+    "s3_credentials_file": "/srv/keys.env",
+    "s3_external_endpoint": "https://s3.example.org",
+    "s3_addressing_style": "virtual",
+    "s3_tls": "off",
+    "s3_ca_file": "/srv/ca.pem",
+    "s3_create_bucket": "on",
+    "s3_redirect": "on",
     "durability": "none",
     "uncached_writes": "off",
     "uvloop": "off",
@@ -122,7 +138,7 @@ def test_familiar_names_are_read_bare_and_the_prefix_wins_over_them() -> None:
 
 
 def test_a_bare_name_that_is_not_ours_is_left_to_whoever_it_belongs_to() -> None:
-    assert decided({}, {"LOG_LEVEL": "shout", "METRICS": "9090", "S3_BUCKET": "x"}).log_level == "info"
+    assert decided({}, {"LOG_LEVEL": "shout", "METRICS": "9090", "REGION": "x"}).log_level == "info"
 
 
 def test_an_empty_variable_is_not_set() -> None:
@@ -207,11 +223,66 @@ def test_a_mistake_is_told_also_where_another_place_overrules_it() -> None:
         decided({"listen": "h:1"}, {"HOLDFAST_LISTEN": "nonsense"})
 
 
-def test_a_store_that_this_version_does_not_know_is_refused_in_words() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^storage_driver = 's3' \(environment STORAGE_DRIVER\): this version stores"
-    ):
-        decided({}, {"STORAGE_DRIVER": "s3"})
+@pytest.mark.parametrize(
+    ("driver", "answer"),
+    [
+        ("swift", "expected filesystem, s3 or memory"),
+        ("s3aws", "it is called s3 here"),
+        ("inmemory", "it is called memory here"),
+    ],
+)
+def test_a_store_that_is_not_known_here_is_refused_in_words(driver: str, answer: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        decided({}, {"STORAGE_DRIVER": driver})
+    assert str(refused.value) == f"storage_driver = '{driver}' (environment STORAGE_DRIVER): {answer}"
+
+
+def test_an_object_store_is_said_by_the_names_of_the_source_documents() -> None:
+    """H120, H121, H123, H124, M14, G04, G07: bare, as other software of this kind has them."""
+    said = {
+        "STORAGE_DRIVER": "s3",
+        "S3_BUCKET": "images",
+        "S3_ENDPOINT": "http://minio:9000/",
+        "S3_EXTERNAL_ENDPOINT": "https://S3.Example.org:443",
+        "S3_REGION": "eu-west-1",
+        "S3_PATH_PREFIX": "/lab/registry/",
+        "AWS_ACCESS_KEY_ID": "test:tester",
+        "AWS_SECRET_ACCESS_KEY": "testing123",
+        "AWS_SESSION_TOKEN": "until-tonight",
+        "S3_OTHER_ACCESS_KEY_ID": "former",
+        "S3_OTHER_SECRET_ACCESS_KEY": "formerly",
+        "DISABLE_PRESIGNED_URLS": "true",
+    }
+    config = decided({}, said)
+    assert (config.storage_driver, config.s3_bucket, config.s3_region) == ("s3", "images", "eu-west-1")
+    assert (config.s3_url, config.s3_external_url) == ("http://minio:9000", "https://s3.example.org")
+    assert config.s3_path_prefix == "lab/registry", "slashes at the ends are nobody's"
+    assert (config.aws_access_key_id, config.aws_secret_access_key) == ("test:tester", "testing123")
+    assert (config.s3_other_access_key_id, config.s3_other_secret_access_key) == ("former", "formerly")
+    assert config.aws_session_token == "until-tonight"
+    assert config.disable_presigned_urls
+    assert decided({}, {**said, "HOLDFAST_S3_BUCKET": "other"}).s3_bucket == "other"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "tls", "url"),
+    [
+        ("", "on", ""),
+        ("minio", "on", "https://minio"),
+        ("minio:9000", "on", "https://minio:9000"),
+        ("minio:9000", "off", "http://minio:9000"),
+        ("minio:443", "on", "https://minio"),
+        ("minio:80", "on", "https://minio:80"),
+        ("minio:80", "off", "http://minio"),
+        ("[::1]:9000", "off", "http://[::1]:9000"),
+        ("http://minio:9000", "on", "http://minio:9000"),
+        ("HTTPS://Minio:443/", "off", "https://minio"),
+    ],
+)
+def test_an_endpoint_is_with_or_without_a_scheme_and_tls_is_one_setting(endpoint: str, tls: str, url: str) -> None:
+    """G10, G16, H125: from http to https is one word, for both addresses of the store."""
+    config = decided({"s3_endpoint": endpoint, "s3_external_endpoint": endpoint, "s3_tls": tls})
+    assert (config.s3_url, config.s3_external_url) == (url, url)
 
 
 def test_a_configuration_cannot_be_changed_and_can_be_taken_in_parts() -> None:

@@ -9,6 +9,8 @@ from tests.http.client import Answer
 from tests.http.hold.client import OLD, TEMP, XRPC, Casing, Hold, Json, error_of
 from tests.http.hold.conftest import Open
 from tests.http.oci.content import ALGORITHMS, digest_of, noise
+from tests.http.oci.serving import until
+from tests.support.content import key_of
 
 PIECES = [noise(2_000, "a"), noise(2_000, "b"), noise(700, "c")]
 CONTENT = b"".join(PIECES)
@@ -34,10 +36,12 @@ async def test_the_parts_become_a_blob_like_any_other(hold: Hold, casing: Casing
     answer = await hold.complete(upload_id, DIGEST, parts, casing)
     assert (answer.status, answer.json()["status"], answer.json()["digest"]) == (200, "completed", DIGEST)
     assert (await hold.oci.blob("lab/app", DIGEST)).body == CONTENT
-    (stored,) = hold.oci.blob_files()
-    key = f"docker/registry/v2/blobs/sha256/{DIGEST[7:9]}/{DIGEST[7:]}/data"
-    assert stored == hold.oci.rooms.folder.storage_root / key
-    assert stored.read_bytes() == CONTENT
+    assert [stored.read_bytes() for stored in hold.oci.blob_files()] == [CONTENT]
+
+    async def under_its_digest() -> bool:
+        return [stored.key for stored in hold.oci.blob_files()] == [key_of(DIGEST)]
+
+    await until(under_its_digest)
     assert hold.oci.spooled() == []
 
 
@@ -146,7 +150,7 @@ async def test_the_wrong_digest_of_the_whole_ends_the_session(hold: Hold, casing
     upload_id, parts = await sent(hold, casing, **declared)
     wrong = digest_of(b"something else")
     assert error_of(await hold.complete(upload_id, wrong, parts, casing)) == (400, "CompletionFailed")
-    assert hold.oci.spooled() == hold.oci.blob_files() == []
+    assert hold.oci.spooled() == [] and hold.oci.blob_files() == []
     assert (await hold.blob(wrong)).status == (await hold.blob(DIGEST)).status == 404
     assert error_of(await hold.complete(upload_id, DIGEST, parts, casing)) == (410, "InvalidUploadId")
 

@@ -5,11 +5,12 @@ import logging
 
 import pytest
 
-from handlers.hold import modes
+from handlers.hold.modes import Herald
 from handlers.services import HoldSettings
 from tests.http.hold.client import BEARER, OLD, TEMP, TOKEN, XRPC, Casing, Hold, error_of
 from tests.http.hold.conftest import Open
 from tests.http.oci.content import digest_of
+from tests.http.reachable import Reachable, reachable
 from tests.support.server import Server
 
 CONTENT = b"first part, second part"
@@ -83,19 +84,83 @@ async def test_a_plain_url_holds_to_what_was_said_of_the_part(opened: Open) -> N
 
 def test_the_start_says_that_a_directory_needs_no_urls_of_s3(told: pytest.LogCaptureFixture) -> None:
     """H046, H133: and says nothing about switches that nobody touched."""
-    modes.announce(HoldSettings())
+    Herald(HoldSettings()).announce()
     (line,) = lines(told)
     assert "filesystem" in line and "DISABLE" not in line and "enabled" not in line
 
 
 def test_the_start_names_the_variable_that_switched_signed_urls_off(told: pytest.LogCaptureFixture) -> None:
     """H131, H132, H133, H045: and never says that they are enabled."""
-    modes.announce(HoldSettings(presigned=False))
+    Herald(HoldSettings(presigned=False)).announce()
     disabled, mode, driver = lines(told)
     assert "disabled" in disabled and "DISABLE_PRESIGNED_URLS=true" in disabled
     assert "buffered mode" in mode and "DISABLE_PRESIGNED_URLS=true" in mode
     assert "filesystem" in driver
     assert not [line for line in lines(told) if "enabled" in line]
+
+
+def test_with_a_store_that_clients_reach_the_start_says_so_and_later_what_has_changed(
+    told: pytest.LogCaptureFixture,
+) -> None:
+    """H130, H046, H047: once each, and why."""
+    store = Reachable()
+    herald = Herald(HoldSettings(storage="s3", direct=store))
+    herald.announce()
+    herald.look()
+    assert lines(told) == ["presigned URLs enabled (S3): clients send parts straight to the store"]
+    store.why_not_native = "the store does not answer"
+    for _ in range(2):
+        herald.look()
+    assert lines(told)[1:] == ["using buffered mode: the store does not answer"]
+    assert told.records[-1].levelno == logging.WARNING
+    store.why_not_native = "its address leads nowhere"
+    herald.look()
+    store.why_not_native = ""
+    herald.look()
+    assert lines(told)[2:] == ["using buffered mode: its address leads nowhere", lines(told)[0]]
+
+
+def test_a_store_that_clients_do_not_reach_at_the_start_is_told_with_the_reason(told: pytest.LogCaptureFixture) -> None:
+    """H047: and nothing is said of signed URLs being on."""
+    store = Reachable()
+    store.why_not_native = "the store does no multipart uploads"
+    Herald(HoldSettings(storage="s3", direct=store)).announce()
+    assert lines(told) == ["using buffered mode: the store does no multipart uploads"]
+
+
+def test_the_switch_says_the_same_with_a_store_that_could_do_more(told: pytest.LogCaptureFixture) -> None:
+    """H044, H045, H131, H132: the line that says "enabled" never appears beside the one that names the variable."""
+    store = Reachable()
+    herald = Herald(HoldSettings(storage="s3", presigned=False, direct=store))
+    herald.announce()
+    store.why_not_native = "gone"
+    herald.look()
+    store.why_not_native = ""
+    herald.look()
+    disabled, mode = lines(told)
+    assert "disabled" in disabled and "DISABLE_PRESIGNED_URLS=true" in disabled
+    assert "buffered mode" in mode and "DISABLE_PRESIGNED_URLS=true" in mode
+
+
+@pytest.mark.parametrize(
+    ("settings", "why", "said"),
+    [
+        ({}, "", "both"),
+        ({}, "nobody there", "buffered"),
+        ({"disable_presigned_urls": "on"}, "", "buffered"),
+        ({"multipart": "off"}, "", "none"),
+    ],
+)
+async def test_what_a_hold_can_do_with_a_store_is_said_as_it_is_now(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], why: str, said: str
+) -> None:
+    """H033, H034, H044, H045."""
+    store = reachable(monkeypatch)
+    hold = await opened(storage_driver="memory", max_upload_bytes="1TiB", **settings)
+    store.why_not_native = why
+    capabilities = (await hold.call("GET", "/capabilities")).json()
+    assert capabilities["multipart"] == said
+    assert capabilities["max_upload_size"] == 1 << 40
 
 
 @pytest.mark.parametrize("casing", [OLD, XRPC], ids=["old", "xrpc"])

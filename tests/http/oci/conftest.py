@@ -16,7 +16,7 @@ from tests.support import needs
 Serve = Callable[..., Awaitable[Serving]]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-ON_EACH_LOOP = ("test_many_clients", "test_upload_interruptions")
+ON_EACH_LOOP = ("test_many_clients", "test_upload_interruptions", "test_streaming")
 """Who vanishes, hangs and crowds meets the event loop itself; these run on both that we support."""
 
 

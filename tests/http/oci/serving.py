@@ -18,6 +18,8 @@ from handlers.shortcut import Shortcut
 from rooms import Rooms, open_rooms
 from tests.http.client import BODYLESS, PATIENCE_S, Answer, Body, Connection, Headers
 from tests.http.oci.content import digest_of
+from tests.support.content import Stored, stored_blobs
+from tests.support.driver import DRIVER
 
 CODE = re.compile(r"[A-Z][A-Z0-9_]*")
 NEXT = re.compile(r'<(/v2/[^>]+)>; rel="next"')
@@ -140,9 +142,9 @@ class Serving(Oci):
         """How much the server has sent so far."""
         return self.server.traffic.sent_bytes
 
-    def blob_files(self) -> list[Path]:
-        """The stored files of blobs."""
-        return sorted(self.rooms.folder.storage_root.glob("docker/registry/v2/blobs/*/*/*/data"))
+    def blob_files(self) -> list[Stored]:
+        """The stored bytes of blobs."""
+        return stored_blobs(self.rooms.config.data_dir, self.rooms.folder.storage_root)
 
     def spooled(self) -> list[Path]:
         """The files of uploads."""
@@ -153,7 +155,8 @@ class Serving(Oci):
 async def serving(data: Path, **settings: str) -> AsyncIterator[Serving]:
     """A server over `data` for the length of the block; settings by their names, as text."""
     # What a test of the protocol asks is the same without waiting for the disk; the fault suites wait.
-    config = load({"data_dir": str(data), "durability": "none", **settings}, {}, None)
+    store = {} if "storage_driver" in settings else DRIVER.settings(data)
+    config = load({"data_dir": str(data), "durability": "none", **store, **settings}, {}, None)
     records: list[Record] = []
     observers = [records.append]
     async with open_rooms(config) as rooms:
@@ -166,15 +169,23 @@ async def serving(data: Path, **settings: str) -> AsyncIterator[Serving]:
                 workers=rooms.workers,
                 senders=senders,
             )
+            works = [asyncio.create_task(work()) for work in rooms.lasting]
             listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
             host, port = listening.sockets[0].getsockname()
             oci = Serving(host, port, rooms, server, records)
+            lasting = [asyncio.create_task(work()) for work in rooms.lasting]
             try:
                 yield oci
             finally:
+                for task in lasting:
+                    task.cancel()
+                await asyncio.gather(*lasting, return_exceptions=True)
                 await oci.close()
                 listening.close()
                 await server.shutdown(1)
+                for work in works:
+                    work.cancel()
+                await asyncio.wait(works)
 
 
 def closing(location: str, digest: str) -> str:

@@ -44,7 +44,9 @@ class Hold(BaseHTTPRequestHandler):
             self.answer(200, {"expires_at": "x", "upload_id": upload_id})
         elif self.path == "/part-presigned-url":
             path = f"/multipart-parts/{asked['upload_id']}/{asked['part_number']}?did=x&X-Amz-Signature=y"
-            text = json.dumps({"url": f"https://elsewhere.example{path}"}).replace("&", "\\u0026").replace("/", "\\/")
+            text = (
+                json.dumps({"url": f"http://{self.headers['Host']}{path}"}).replace("&", "\\u0026").replace("/", "\\/")
+            )
             self.answer(200, text)
         else:
             self.complete(asked)

@@ -64,6 +64,8 @@ class Seen:
     path: str
     headers: dict[str, str]
     size_bytes: int = 0
+    said: dict[str, Any] = field(default_factory=dict)
+    """The JSON of a call."""
 
 
 @dataclass
@@ -75,6 +77,11 @@ class Session:
     target: str
     repository: str
     parts: dict[int, bytes] = field(default_factory=dict)
+    etags: dict[int, str] = field(default_factory=dict)
+
+    def took(self, number: int, part: bytes, etag: str) -> None:
+        """A part has arrived, here or in the object store."""
+        self.parts[number], self.etags[number] = part, etag
 
 
 class FakeRegistry:
@@ -92,7 +99,11 @@ class FakeRegistry:
         """Where part URLs lead; the registry itself if empty."""
         self.blob_base = ""
         """Where GETs of blobs are redirected to."""
+        self.blob_links: Callable[[str], str] | None = None
+        """Makes a URL of its own for each GET of a blob."""
         self.native = False
+        self.part_urls: Callable[[str, int, str | None], tuple[str, dict[str, str]]] | None = None
+        """Makes the URLs of parts, unless the client wants to come through us."""
         self.takes_parts = True
         self.ranges = True
         self.hold_token = ""
@@ -156,6 +167,7 @@ class FakeRegistry:
             return self._cut(request)
         body = await request.read()
         seen.size_bytes = len(body)
+        seen.said = json.loads(body) if kind in ("start", "url", "complete", "abort") else {}
         if (challenge := self._challenge(kind, request)) is not None:
             return challenge
         answer: web.StreamResponse = await handler(request, body)
@@ -245,6 +257,9 @@ class FakeRegistry:
         if said["upload_id"] not in self.sessions:
             return web.json_response({"error": "InvalidUploadId"}, status=404)
         headers = {"x-amz-content-sha256": said["sha256"]} if "sha256" in said else {}
+        if self.part_urls is not None and said.get("mode") != "buffered":
+            url, headers = self.part_urls(said["upload_id"], said["part_number"], said.get("sha256"))
+            return web.json_response({"url": url, "method": "PUT", "headers": headers, "mode": "native"})
         path = f"multipart-parts/{said['upload_id']}/{said['part_number']}?X-Amz-Signature=yes"
         if self.part_base:
             path = path.replace("multipart-parts", "store")
@@ -259,8 +274,9 @@ class FakeRegistry:
         announced = request.headers.get("X-Amz-Content-Sha256")
         if announced and announced != hashlib.sha256(body).hexdigest():
             return web.json_response({"error": "PartMismatch"}, status=400)
-        self.sessions[name].parts[int(number)] = body
-        etag = hashlib.md5(body, usedforsecurity=False) if self.native else hashlib.sha256(body)
+        tokens = self.native and self.part_urls is None
+        etag = hashlib.md5(body, usedforsecurity=False) if tokens else hashlib.sha256(body)
+        self.sessions[name].took(int(number), body, f'"{etag.hexdigest()}"')
         return web.Response(headers={"ETag": f'"{etag.hexdigest()}"'})
 
     async def _parts(self, request: web.Request, body: bytes) -> web.Response:
@@ -268,10 +284,13 @@ class FakeRegistry:
         if name not in self.sessions:
             return web.json_response({"error": "InvalidUploadId"}, status=404)
         rows = [
-            {"part_number": number, "etag": f'"{hashlib.sha256(part).hexdigest()}"', "size": len(part)}
-            for number, part in self.sessions[name].parts.items()
+            {"part_number": number, "etag": self.sessions[name].etags[number], "size": len(part)}
+            for number, part in sorted(self.sessions[name].parts.items())
         ]
-        return web.json_response({"parts": rows})
+        session = self.sessions[name]
+        count = -(-session.size_bytes // session.part_size_bytes)
+        sizes = {"size": session.size_bytes, "part_size": session.part_size_bytes, "total_parts": count}
+        return web.json_response({"digest": session.target, "parts": rows, **sizes})
 
     async def _complete(self, request: web.Request, body: bytes) -> web.Response:
         said = json.loads(body)
@@ -281,6 +300,8 @@ class FakeRegistry:
         listed = [row["part_number"] for row in said["parts"]]
         if listed != sorted(session.parts) or listed != list(range(1, len(listed) + 1)):
             return web.json_response({"error": "MissingParts", "message": "parts are missing"}, status=400)
+        if any(row["etag"].strip('"') != session.etags[row["part_number"]].strip('"') for row in said["parts"]):
+            return web.json_response({"error": "MissingParts", "message": "other ETags"}, status=400)
         content = b"".join(session.parts[number] for number in listed)
         if said["digest"] != f"sha256:{hashlib.sha256(content).hexdigest()}":
             return web.json_response({"error": "CompletionFailed", "message": "other bytes"}, status=400)
@@ -328,6 +349,8 @@ class FakeRegistry:
         digest = request.path.rpartition("/")[2]
         if digest not in self.blobs:
             return web.json_response({"errors": [{"code": "BLOB_UNKNOWN"}]}, status=404)
+        if self.blob_links is not None and request.method == "GET":
+            return web.Response(status=307, headers={"Location": self.blob_links(digest)})
         if self.blob_base and request.method == "GET":
             return web.Response(status=307, headers={"Location": f"{self.blob_base}/v2/else/where/blobs/{digest}"})
         content = self.blobs[digest]

@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import random
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from clients.retrying import Insistence
 from clients.sources import plan_of
 from model.clock import SystemClock
 from model.digests import Digest
+from tests.support import needs
 
 MIB = 1 << 20
 
@@ -55,6 +58,22 @@ def some_file(path: Path, size: int, seed: int = 1) -> Path:
 def sha256(path: Path) -> str:
     """`sha256:...` of a file."""
     return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate of `localhost` that signed itself, and its key beside it as `key.pem`."""
+    path = folder / "leaf.pem"
+    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
+    where = ["-keyout", str(folder / "key.pem"), "-out", str(path), "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run([needs.tool("openssl"), "req", "-x509", *made, *where], check=True, capture_output=True)
+    return path
+
+
+def tls_context(certificate: Path) -> ssl.SSLContext:
+    """What a server with such a certificate listens with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    return context
 
 
 @contextlib.asynccontextmanager

@@ -2,8 +2,6 @@
 
 import asyncio
 import socket
-import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,9 +13,8 @@ from clients.authorizing import challenges
 from clients.credentials import Credentials
 from clients.problems import LineBroken, Problem, Refused
 from clients.retrying import GaveUp
-from tests.support import needs
 from tests.unit.clients.fake import FakeRegistry, Status
-from tests.unit.clients.steps import a_job, pushed, some_file
+from tests.unit.clients.steps import a_job, pushed, self_signed, some_file, tls_context
 
 ANN = Credentials("ann", "secret")
 
@@ -102,11 +99,7 @@ async def test_a_login_is_not_sent_in_the_clear_for_a_registry_with_tls(trusted:
 @pytest.fixture
 def trusted(tmp_path: Path) -> Path:
     """A certificate of `localhost` that signed itself, and its key beside it."""
-    path = tmp_path / "leaf.pem"
-    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=localhost"]
-    where = ["-keyout", str(tmp_path / "key.pem"), "-out", str(path), "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run([needs.tool("openssl"), "req", "-x509", *made, *where], check=True, capture_output=True)
-    return path
+    return self_signed(tmp_path)
 
 
 @pytest.fixture
@@ -121,9 +114,7 @@ async def secure(trusted: Path) -> AsyncIterator[str]:
     app.router.add_route("*", "/{rest:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(trusted, trusted.with_name("key.pem"))
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls_context(trusted)).start()
     yield f"https://localhost:{runner.addresses[0][1]}"
     await runner.cleanup()
 

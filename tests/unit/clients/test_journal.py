@@ -50,6 +50,31 @@ async def test_a_journal_is_written_at_once_or_now_and_then(tmp_path: Path) -> N
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+class Ticking(SystemClock):
+    """A hundredth of a second passes whenever somebody looks, and more when a test says so."""
+
+    def __init__(self) -> None:
+        self.at_s = 1000.0
+
+    def monotonic_s(self) -> float:
+        self.at_s += 0.01
+        return self.at_s
+
+
+async def test_what_only_we_know_is_written_down_as_soon_as_that_costs_little(tmp_path: Path) -> None:
+    """H071, T08: the ETag of an object store, which no look at the bytes brings back."""
+    clock = Ticking()
+    with Journal.open(tmp_path, "d", "s", clock) as journal:
+        journal.entries["k"] = entry = Entry([], upload_id="one")
+        await journal.save()
+        [path] = tmp_path.glob("*.json")
+        for upload_id, later_s, written in (("two", 0.05, "one"), ("three", 0.1, "three"), ("four", 0.0, "three")):
+            entry.upload_id = upload_id
+            clock.at_s += later_s
+            await journal.later(soon=True)
+            assert json.loads(path.read_text())["blobs"]["k"]["upload_id"] == written
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 0}', '{"version": 1, "blobs": {"k": {"new": 1}}}'])
 def test_a_journal_that_cannot_be_read_knows_nothing(tmp_path: Path, text: str) -> None:
     with Journal.open(tmp_path, "d", "s", CLOCK) as journal:
