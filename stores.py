@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from backends.base import Backend
 from backends.fs import FsBackend
@@ -169,7 +170,7 @@ def store_settings(config: Config) -> StoreSettings:
         ca_file=config.s3_ca_file,
         direct=not config.disable_presigned_urls,
         external_said=bool(config.s3_external_url),
-        listens_beyond=not is_loopback(config.listen_host),
+        listens_beyond=_serves_others(config),
     )
 
 
@@ -195,6 +196,12 @@ def session_maker(config: Config) -> "Callable[[], aiohttp.ClientSession]":
         )
 
     return make
+
+
+def _serves_others(config: Config) -> bool:
+    """Whether clients come from other machines: to us, or to a proxy before us; to them our loopback is their own."""
+    public_host = urlsplit(config.public_url).hostname or config.listen_host
+    return bool(config.trusted_proxies) or not (is_loopback(config.listen_host) and is_loopback(public_host))
 
 
 def is_loopback(host: str) -> bool:

@@ -89,7 +89,7 @@ def _with_store(config: Config) -> Answer:
         now_s = SystemClock().now_s()
         if config.storage_driver != "s3":
             return await listed(config.data_dir, None, now_s)
-        async with open_backend(config, SystemClock()) as backend:
+        async with open_backend(config, SystemClock(), look=False) as backend:
             return await listed(config.data_dir, backend, now_s)
 
     try:
@@ -113,5 +113,5 @@ def _restored(config: Config, found: str) -> Path | None:
 
 
 async def _fetched(config: Config, name: str) -> Path:
-    async with open_backend(config, SystemClock()) as backend:
+    async with open_backend(config, SystemClock(), look=False) as backend:
         return await fetch(backend, name, config.data_dir)

@@ -190,6 +190,8 @@ class Completing:
         files, assembled = session.files, session.assembled
         if assembled is None or session.stored == digest:
             return digest
+        if not assembled.digest:  # it was in a store, which has lost it, and never hashed here
+            return None
         known = Digest.parse(assembled.digest)
         if not await session.call(files.data_path.exists):
             session.whole_proven = False

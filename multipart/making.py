@@ -9,15 +9,18 @@ under a temporary key is removed before it is begun once more.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from backends.base import KeyMissing, MultipartGone, RemotePart, to_its_end
+from backends.base import KeyMissing, MultipartGone, RemotePart, StoreUnavailable
 from model.errors import StorageFailed
 from multipart.line import Line
 from store.layout import is_temporary, temporary_key
 from store.store_objects import WHOLE, ObjectRow
+
+log = logging.getLogger("holdfast.uploads")
 
 Seen: TypeAlias = Callable[[Mapping[int, RemotePart]], None]
 
@@ -44,6 +47,7 @@ class Making:
         self._lock = asyncio.Lock()
         self._asked = False  # the store was asked to begin under this key
         self._recorded_whole = False
+        self._beginning: asyncio.Future[None] | None = None
 
     def restore(self, row: ObjectRow) -> None:
         """An earlier process began it."""
@@ -93,22 +97,43 @@ class Making:
         self._home.discarding()
 
     async def _begin(self) -> None:
+        if self._beginning is not None:
+            await asyncio.shield(self._beginning)
+            return
         if self._asked and is_temporary(self.key):
-            await self._home.backend.abort(self.key, None)  # it may have begun, and only the answer was lost
+            await self._remove_lost()
         elif self._asked:
             await self._elsewhere()  # under a digest's key others may be at work
         row = ObjectRow(self.key, self.upload_id, self._owner, self._home.clock.now_s())
         await self._home.ledger.intend_object(row)
         self._asked = True
-        # Not left in its middle: what the store begins after somebody has looked for it there would stay for ever.
-        await to_its_end(asyncio.ensure_future(self._begun()))
+        self._beginning = asyncio.ensure_future(self._begun(self.key))
+        self._beginning.add_done_callback(self._has_begun)
+        await asyncio.shield(self._beginning)
 
-    async def _begun(self) -> None:
-        store_upload_id = await self._home.backend.begin(self.key)
-        if not await self._home.ledger.object_begun(self.key, self.upload_id, store_upload_id):
-            await self._home.backend.abort(self.key, store_upload_id)
+    async def _remove_lost(self) -> None:
+        """It may have begun, and only the answer was lost. Not every store, or every key, may be asked for that."""
+        try:
+            await self._home.backend.abort(self.key, None)
+        except StoreUnavailable:
+            raise
+        except StorageFailed as error:
+            log.debug("whether upload %s was begun before is not known: %s", self.upload_id, error)
+
+    async def _begun(self, key: str) -> None:
+        """Goes on when nobody waits: what the store begins after it was looked for there would stay for ever."""
+        store_upload_id = await self._home.backend.begin(key)
+        if not await self._home.ledger.object_begun(key, self.upload_id, store_upload_id):
+            await self._home.backend.abort(key, store_upload_id)
             raise StorageFailed("the upload has ended")
-        self.store_upload_id = store_upload_id
+        if self.key == key:
+            self.store_upload_id = store_upload_id
+
+    def _has_begun(self, done: "asyncio.Future[None]") -> None:
+        if not done.cancelled():
+            done.exception()  # whoever waits hears of it
+        if self._beginning is done:
+            self._beginning = None
 
     async def _check(self) -> None:
         """Believe what the ledger says as far as the store says so too."""
@@ -143,4 +168,4 @@ class Making:
     async def _elsewhere(self) -> None:
         """From now on under another key; what is under the old one is discarded."""
         await self.discard()
-        self.key, self._asked = new_key(self.upload_id), False
+        self.key, self._asked, self._beginning = new_key(self.upload_id), False, None

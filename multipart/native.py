@@ -5,7 +5,7 @@ lists is what is recorded, and compared with the client's list (H088).
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -107,6 +107,7 @@ class Native:
         await upload.begin()
         if upload.assembled or upload.store_upload_id is None:
             return
+        before = dict(upload.confirmed)
         try:
             found = await self._objects.backend.list_parts(upload.key, upload.store_upload_id)
         except MultipartGone:
@@ -114,15 +115,19 @@ class Native:
                 await upload.begin_again()
                 await upload.begin()
             return  # it may have been assembled, and only the answer was lost: assembling tells
-        await self._record(session, upload, found)
+        newer = {number for number, part in upload.confirmed.items() if before.get(number) != part}
+        await self._record(session, upload, found, newer)
 
-    async def _record(self, session: PartedSession, upload: RemoteUpload, found: Sequence[RemotePart]) -> None:
+    async def _record(
+        self, session: PartedSession, upload: RemoteUpload, found: Sequence[RemotePart], newer: Collection[int]
+    ) -> None:
+        """What the store listed counts, but for parts of ours that it took while it did: of those we know more."""
         there = {part.number: part for part in found}
-        fresh = [part for part in found if not _is_known(session, upload, part)]
+        fresh = [part for part in found if part.number not in newer and not _is_known(session, upload, part)]
         gone = [
             number
             for number, kept in session.parts.items()
-            if number not in there and (kept.trimmed or number in upload.confirmed)
+            if number not in there and number not in newer and (kept.trimmed or number in upload.confirmed)
         ]
         if not fresh and not gone:
             return

@@ -10,23 +10,19 @@ has a smallest size for all but the last - are not sent; the completion joins th
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from backends.base import FileSlice, MultipartGone, RemotePart
 from model.errors import RegistryError
-from multipart.follower import Follower
 from multipart.kept import Kept
 from multipart.ledger import Ledger
-from multipart.limits import Held
 from multipart.objectstore import ObjectStore
-from multipart.partfiles import PartFiles
-from multipart.parts import MAX_PARTS, Layout, normal_etag
+from multipart.parts import MAX_PARTS, normal_etag
 from multipart.refusals import PartsInvalid
 from multipart.remote import RemoteUpload
-from store.uploads import UploadRow
+from multipart.sent import Sent
 
 HELD_BACK_S: Final = 30.0
 """A part waits so long at most for the store to catch up: a dead store slows its clients down, and stops nobody."""
@@ -35,47 +31,6 @@ TRIM: Final = "trim"
 """What happens in the background."""
 
 log = logging.getLogger("holdfast.uploads")
-
-
-class Sent(Protocol):
-    """The session, as far as its way into the store is concerned."""
-
-    row: UploadRow
-    files: PartFiles
-    held: Held
-    follower: Follower
-    parts: dict[int, Kept]
-
-    @property
-    def id(self) -> str:
-        """The upload id."""
-        ...
-
-    @property
-    def layout(self) -> Layout | None:
-        """How a declared size is cut."""
-        ...
-
-    @property
-    def is_native(self) -> bool:
-        """Whether clients may put parts into the store themselves."""
-        ...
-
-    def part_turn(self, number: int) -> AbstractAsyncContextManager[None]:
-        """One at a time for each part."""
-        ...
-
-    async def drop(self, numbers: list[int]) -> None:
-        """These parts are missing from now on."""
-        ...
-
-    async def remove_part_files(self, numbers: Iterable[int]) -> None:
-        """Remove the parts' own files."""
-        ...
-
-    async def verify_parts(self) -> None:
-        """Hash again what is not proven yet."""
-        ...
 
 
 class PartSending:

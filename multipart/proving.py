@@ -15,6 +15,7 @@ from model.digests import Digest
 from model.errors import StorageFailed
 from model.units import MIB
 from multipart.hashing import RunningDigests
+from multipart.uninterrupted import ended
 
 AT_ONCE: Final = 4
 """So many objects are read at a time, in the whole process; the others wait for their turn."""
@@ -87,7 +88,9 @@ class Prover:
                     batch, batched_bytes = [], 0
         finally:
             if hashing is not None:
-                await asyncio.wait([hashing])
+                await ended(hashing)  # however often we are cancelled: whoever goes on counts from where it ends
+        if hashing is not None:
+            await hashing  # one that failed leaves a gap, behind which nothing may be hashed
         if batch:
             await self._hash(proof, batch, batched_bytes)
         if proof.done_bytes != proof.size_bytes:

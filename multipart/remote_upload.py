@@ -91,7 +91,8 @@ class RemoteUpload:
     @property
     def was_found(self) -> bool:
         """It was assembled by an earlier process that fell before it could say so, so that parts could be sent anew
-        since: what the parts here hash to is no proof of it."""
+        since: what the parts here hash to is no proof of it.
+        """
         return self._making.found
 
     @property
@@ -173,7 +174,7 @@ class RemoteUpload:
 
         Raises:
             StorageFailed: the store took nothing for `patience_s` seconds, or for FAILING_S when it fails (a large part
-                that is on its way gets the time that it needs on a slow line). Sending goes on in the background; ask again.
+                that is on its way gets the time that it needs on a slow line). Sending goes on; ask again.
         """
         self._awaited += 1
         self._home.hurry()

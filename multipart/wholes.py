@@ -3,7 +3,9 @@
 To the store it is a multipart upload of one part, so a URL that is still good cannot change what was assembled.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from weakref import WeakValueDictionary
 
 from model.digests import Digest
 from multipart.kept import Completed
@@ -28,6 +30,7 @@ class Wholes:
     ) -> None:
         self._shelf, self._native = shelf, native
         self._open, self._complete, self._give_up = open_session, complete, give_up
+        self._opening: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def url(
         self, repository: str, target: str, owner: str, sha256: str | None, lifetime_s: int
@@ -35,6 +38,13 @@ class Wholes:
         """See `PartedSessions.whole_url`."""
         if self._native.why_not():
             return None
+        opening = self._opening.setdefault((owner, target), asyncio.Lock())
+        async with opening:  # who asks again before the first is answered must not get another session
+            return await self._url(repository, target, owner, sha256, lifetime_s)
+
+    async def _url(
+        self, repository: str, target: str, owner: str, sha256: str | None, lifetime_s: int
+    ) -> Presigned | None:
         for older in (self._shelf.whole(owner, target), self._shelf.assembled(owner, target)):
             if older is not None and older.row.repository != repository:
                 await self._give_up(older)

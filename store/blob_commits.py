@@ -10,9 +10,9 @@ content replaces them, under a temporary key their row in `store_object` sees to
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from store.catalog import Catalog
 from store.condition import Condition
 from store.layout import blob_key, is_temporary, temporary_key
 from store.places import Places
+from store.recording import recorded
 from store.store_objects import ObjectRow
 from store.turns import Turns
 from store.upload_parts import EndedRow
@@ -95,6 +96,16 @@ class Commits:
                 self._places.point(digest, None)
         self._tell()
 
+    @asynccontextmanager
+    async def recorded(self, digest: Digest, size_bytes: int) -> AsyncIterator[None]:
+        """A large object is made under the digest's key, by whoever has its turn: what a crash leaves has a row."""
+        try:
+            async with recorded(self._catalog, self._backend, blob_key(digest), size_bytes, self._clock.now_s()):
+                yield
+        except BaseException:
+            self._tell()
+            raise
+
     async def _through(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` comes to; it goes on when the caller is cancelled."""
         task = asyncio.create_task(work)
@@ -113,7 +124,8 @@ class Commits:
         async with self._turns.turn(digest):
             stored = await self._is_stored(digest, source, size_bytes)
             if not stored:
-                await self._put(digest, source)
+                async with self.recorded(digest, size_bytes):
+                    await self._put(digest, source)
                 self._condition.note_fresh(digest)
             await self._show(repository, digest, size_bytes, upload, in_its_place=not stored)
         if stored:

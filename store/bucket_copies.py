@@ -21,6 +21,7 @@ from store import backups, blob_rows, setting_rows
 from store.catalog import Catalog
 from store.layout import CATALOG_COPIES, catalog_copy_key
 from store.opening import sync_folder
+from store.recording import recorded
 
 _GOING: Final = "going-to-the-bucket.sqlite3"
 """A second name of the copy that is being sent: sending takes the file it is given away."""
@@ -117,8 +118,10 @@ class BucketCopies:
             going.hardlink_to(copy)
         except OSError:  # a file system without second names
             await asyncio.to_thread(shutil.copyfile, copy, going)
+        key, size_bytes = catalog_copy_key(copy.name), going.stat().st_size
         try:
-            await self._backend.put(catalog_copy_key(copy.name), going)
+            async with recorded(self._catalog, self._backend, key, size_bytes, backups.taken_at_s(copy.name) or 0.0):
+                await self._backend.put(key, going)
         finally:
             going.unlink(missing_ok=True)
 

@@ -87,7 +87,13 @@ class Discarder:
         if self._multipart is None:
             return
         if is_temporary(row.key):
-            await self._abort_at(self._multipart, row)
+            try:
+                await self._abort_at(self._multipart, row)
+            except StoreUnavailable:
+                raise
+            except StorageFailed:  # what is whole goes all the same
+                await self._backend.delete(row.key)
+                raise
             await self._backend.delete(row.key)
         elif row.store_upload_id is not None:
             await self._multipart.abort(row.key, row.store_upload_id)

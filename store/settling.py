@@ -73,7 +73,8 @@ class Settler:
             return
         async with self._commits.writing.turn(digest):
             try:
-                await self._backend.copy(key, blob_key(digest), size_bytes)
+                async with self._commits.recorded(digest, size_bytes):
+                    await self._backend.copy(key, blob_key(digest), size_bytes)
                 copied = True
             except KeyMissing:
                 copied = False

@@ -112,6 +112,12 @@ def hold(tx: Transaction, key: str) -> bool:
 
 
 @frees
+def forget(tx: Transaction, key: str, upload_id: str) -> None:
+    """It is whole where it belongs, and nothing else was ever made for it."""
+    tx.execute("DELETE FROM store_object WHERE key = ? AND upload_id = ? AND state = 'making'", (key, upload_id))
+
+
+@frees
 def removed(tx: Transaction, key: str, upload_id: str) -> None:
     """Nothing is left of it in the store."""
     tx.execute(

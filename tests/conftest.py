@@ -13,9 +13,9 @@ import pytest
 from tests.support import needs
 from tests.support.driver import DRIVER, ONCE_IS_ENOUGH, OWN_STORE, told
 from tests.support.quick import quick_opening
-from tests.support.stores import bucket, debian_store, object_store, object_store_of, own_store
+from tests.support.stores import bucket, debian_store, object_store, object_store_of, own_store, roomy_store
 
-__all__ = ["bucket", "debian_store", "object_store", "object_store_of", "own_store", "quick_opening"]
+__all__ = ["bucket", "debian_store", "object_store", "object_store_of", "own_store", "quick_opening", "roomy_store"]
 
 SKIPPED: Final = pytest.StashKey[list[str]]()
 LEFT_OUT: Final = pytest.StashKey[Counter[str]]()

@@ -3,9 +3,10 @@
 aiobotocore is imported here, and by nobody who does not open a store.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from backends.base import StoreUnavailable
@@ -28,6 +29,8 @@ __all__ = ["Health", "S3Backend", "open_store"]
 
 log: Final = logging.getLogger("holdfast.store")
 
+FIRST_LOOK_S: Final = 10.0
+"""For how long a start waits for a store that answers slowly."""
 _HARMLESS: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"})
 _REMEDY: Final = "correct the settings of the store; `registry.py storage check` tells more"
 
@@ -50,7 +53,9 @@ async def open_store(
             calls = Calls(settings, clock, keys, control, session, bodies)
             backend = S3Backend(calls, DirectUrls(settings, clock, calls.credentials))
             if await _reachable(calls) and look:
-                await backend.look()
+                with suppress(TimeoutError):  # `watch` looks again; until then clients are not sent there
+                    async with asyncio.timeout(FIRST_LOOK_S):
+                        await backend.look()
             yield backend
     finally:
         bodies.close()

@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -47,6 +48,8 @@ log: Final = logging.getLogger("holdfast.store")
 
 PROBE_S: Final = 3.0
 """For the answer to a probe: a store that needs longer for nothing is no store to send anybody to."""
+MISSING_PAUSE_S: Final = 0.1
+"""What is not there is asked for once more after that."""
 SAID_AGAIN_S: Final = 60.0
 """How often the log says the same about refused keys."""
 
@@ -119,7 +122,12 @@ class Calls:
             self._noted(operation, key, began_s, status=meta.get("HTTPStatusCode", 0), headers=headers)
             return answer
 
-        return await self.tried(f"{operation.replace('_', ' ')} {key}".rstrip(), once, retry=retry)
+        try:
+            return await self.tried(f"{operation.replace('_', ' ')} {key}".rstrip(), once, retry=retry)
+        except KeyMissing as missing:
+            if "Key" in parameters:  # what is gone is only believed of a bucket that is there
+                await reading.check_missing(self, missing)
+            raise
 
     async def send(
         self, key: str, query: Mapping[str, str], source: FileSlice | bytes, sha256: str | None
@@ -141,7 +149,11 @@ class Calls:
             self._noted("PUT", request.key, began_s, status=200, headers=headers, out_bytes=length_of(source))
             return headers
 
-        return await self.tried(f"store {key}", once)
+        try:
+            return await self.tried(f"store {key}", once)
+        except KeyMissing as missing:
+            await reading.check_missing(self, missing)
+            raise
 
     def fetch(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
         """Exactly those bytes, going on where a connection broke. Raises: KeyMissing, ShortRead as `Backend.get`."""
@@ -169,6 +181,11 @@ class Calls:
             return await self.tried(f"read {key}", once, patient=patient)
         except KeyMissing as missing:
             await reading.check_missing(self, missing)
+        # A store may say so for a moment while the object is replaced: nobody shall take it for lost because of that.
+        await self.sleep(MISSING_PAUSE_S)
+        try:
+            return await self.tried(f"read {key}", once, patient=patient)
+        except KeyMissing as missing:
             raise KeyMissing(f"nothing is stored under {key}") from missing.__cause__
 
     async def first_question(self) -> None:
@@ -208,8 +225,9 @@ class Calls:
                 self._heard(failed)
                 if failed.trouble is Trouble.WRONG_KEY:
                     refused_keys.append(pair)
-                    if await self._keys.other_than(refused_keys) is not None:
-                        continue
+                    with suppress(CallFailed):  # borrowed keys that cannot be renewed are as good as none
+                        if await self._keys.other_than(refused_keys) is not None:
+                            continue
                 tries += 1
                 pause_s = self._pause_s(failed, tries, began_s) if retry else None
                 if pause_s is None:
@@ -237,8 +255,8 @@ class Calls:
         except outside.Unreachable as error:
             self.circuit.failed(str(error))
             return
-        except asyncio.CancelledError:
-            self.circuit.failed("the probe was given up")
+        except BaseException as error:  # whatever it is: half open for ever would be worse
+            self.circuit.failed(f"the probe was given up: {type(error).__name__}")
             raise
         if reply.status >= 500:
             self.circuit.failed(f"the store answers {reply.status}")
@@ -247,6 +265,8 @@ class Calls:
         self._alive()
         if reply.ok:
             self.denied = ""
+        elif reply.status == HTTPStatus.NOT_FOUND:  # or something on the way whose store is away
+            self._refused_since(f"there is no bucket {self.settings.bucket!r} at {self.place.root}; look at S3_BUCKET")
         else:
             with suppress(Unavailable):
                 await self.control("head_bucket")

@@ -4,6 +4,7 @@ Imported only when a store is opened: a server on a directory starts without it.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -91,6 +92,8 @@ async def open_control(
     from aiobotocore.config import AioConfig
     from aiobotocore.session import get_session
 
+    for name in ("botocore", "aiobotocore"):  # at DEBUG they write down whole requests, session tokens as well
+        logging.getLogger(name).setLevel(logging.INFO)
     made = get_session()
     made.register_component("credential_provider", for_botocore(keys))
     config = AioConfig(

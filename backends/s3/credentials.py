@@ -114,11 +114,12 @@ class Keys:
 
     async def _renew(self) -> None:
         """Ask the standard chain; it renews what is about to end."""
-        from botocore.exceptions import BotoCoreError
+        from aiohttp import ClientError as NoConnection
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             frozen = await self._chain.get_frozen_credentials()
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError, NoConnection, OSError) as error:
             if not self._pairs:
                 raise StoreRefused(f"the keys for the store cannot be had: {error}", _REMEDY) from error
             raise CallFailed(Trouble.WRONG_KEY, f"the keys for the store cannot be renewed: {error}") from error

@@ -24,9 +24,10 @@ from sigv4.presigning import Presigned
 
 log: Final = logging.getLogger("holdfast.store")
 
-ONE_PUT_BYTES: Final = 64 * MIB
-"""What is larger goes up in parts, several at a time."""
-PUT_PART_BYTES: Final = 16 * MIB
+ONE_PUT_BYTES: Final = parts.LARGEST_PART_BYTES
+"""What is larger has to go up in parts. Nothing else does: one PUT that is cut short leaves nothing in the store, and
+uploads that are large and come slowly are sent in parts by those who keep a record of them."""
+PUT_PART_BYTES: Final = 64 * MIB
 SENT_AT_ONCE: Final = 4
 IDLE_S: Final = 5.0
 """A store that nobody has heard of for so long is asked whether it is there."""
@@ -126,7 +127,7 @@ class S3Backend:
             raise
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """Exactly those bytes, in pieces of up to 1 MiB; see `Backend.get`."""
+        """Exactly those bytes, in pieces of up to 256 KiB; see `Backend.get`."""
         async for piece in self.calls.fetch(checked(key), start, length):
             yield piece
 
@@ -202,13 +203,14 @@ class S3Backend:
 
     @property
     def native(self) -> bool:
-        """See `Direct.native`."""
-        return self._direct.native
+        """See `Direct.native`; nobody is sent to a store that does not answer us."""
+        return not self.why_not_native
 
     @property
     def why_not_native(self) -> str:
-        """See `Direct.why_not_native`."""
-        return self._direct.why_not_native
+        """See `Direct.why_not_native`; of a store that is away always in the same words, since changes are logged."""
+        away = "" if self.calls.circuit.state is State.CLOSED else "the store does not answer"
+        return self._direct.why_not_native or away or self.calls.denied
 
     @property
     def checks_hashes(self) -> bool:

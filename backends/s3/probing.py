@@ -102,8 +102,8 @@ class Look:
         if await self._step(Aspect.PLAIN, lambda: urls.plain(key, upload_id, self._calls.credentials())):
             if written:
                 await self._step(Aspect.LINK, lambda: urls.link(self._own.key, BODY))
-            if await self._step(Aspect.HASH, lambda: urls.hashed(key, upload_id)):
-                await self._step(Aspect.CHECKED, lambda: urls.checked(key, upload_id))
+            if await self._step(Aspect.HASH, lambda: urls.hashed(key, upload_id)) and written:
+                await self._step(Aspect.CHECKED, lambda: urls.checked(key, upload_id, self._own.key))
             await self._step(Aspect.UNHASHED, lambda: urls.unhashed(key, upload_id))
 
     async def _step(self, aspect: Aspect, act: Callable[[], Awaitable[str | None]]) -> bool:

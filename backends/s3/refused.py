@@ -104,6 +104,8 @@ def _difference(ours: str, theirs: str) -> str:
         if colon and headers.get(name) != value:
             if name == "host":
                 return host_rewritten(value, headers.get(name, "nothing"))
+            if name == "x-amz-security-token":  # a secret, which no log is told
+                return "the session token was changed on the way; look at proxies"
             return f"the header {name} was changed on the way: we signed {value!r}, the store saw {headers.get(name)!r}"
     return "it takes another payload line than we signed; this store cannot be spoken to in S3's usual way"
 

@@ -19,7 +19,7 @@ from backends.s3.errors import CallFailed, Trouble
 from backends.s3.settings import StoreSettings
 from model.clock import Clock
 from model.errors import StorageFailed
-from model.units import KIB, MIB
+from model.units import KIB
 from sigv4.authorization import signed_headers
 from sigv4.canonical import EMPTY_SHA256, canonical_query, encoded_path
 from sigv4.signing import Credentials
@@ -34,8 +34,9 @@ ANSWER_S: Final = 120.0
 """For an answer to a body that has gone out whole: the store may have to write it to three disks first."""
 FIRST_BYTE_S: Final = 10.0
 """For an answer to a request without a body."""
-PIECE_BYTES: Final = MIB
-_BUFFER_BYTES: Final = 512 * KIB
+PIECE_BYTES: Final = 256 * KIB
+_BUFFER_BYTES: Final = 128 * KIB
+"""Of a body that is read; each of thousands of slow readers may cost us a piece, twice this, and one more."""
 _ERROR_BYTES: Final = 64 * KIB
 
 
@@ -100,7 +101,7 @@ class Transfer:
         response.close()
 
     async def pieces(self, response: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:
-        """The body as it comes, in pieces of up to 1 MiB. Raises: CallFailed when it breaks off."""
+        """The body as it comes, in pieces of up to 256 KiB. Raises: CallFailed when it breaks off."""
         import aiohttp
 
         try:

@@ -7,6 +7,7 @@ what is refused in the plain form is trouble, and is explained (G19).
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from backends.s3 import refused
@@ -17,6 +18,7 @@ from backends.s3.ownprobe import PIECE, PIECE_SHA256
 from backends.s3.reaching import ASK_S, Refused
 from backends.s3.settings import StoreSettings
 from model.clock import Clock
+from sigv4.canonical import encoded_path
 from sigv4.presigning import Form, Presigned, presign
 from sigv4.signing import Credentials
 
@@ -57,11 +59,18 @@ class UrlProbe:
         """Form C with the hash of what is sent."""
         return self._accepted(await self._part(key, store_upload_id, Form.HASH))
 
-    async def checked(self, key: str, store_upload_id: str) -> str:
-        """Form C with another byte than the hash says: works when it is refused."""
+    async def checked(self, key: str, store_upload_id: str, source: str) -> str:
+        """Form C with another byte than the hash says, or with the object `source`: works when both are refused.
+
+        Some stores obey a header that is not signed (s3-sigv4 1.5), and copy what they are told, whatever its hash.
+        """
         reply = await self._part(key, store_upload_id, Form.HASH, WRONG_PIECE)
         if reply.ok:
             raise Refused("it took a body that does not hash to what was signed")
+        copied = {"x-amz-copy-source": encoded_path(f"/{self._settings.bucket}/{self._settings.full_key(source)}")}
+        copy = await self._part(key, store_upload_id, Form.HASH, more=copied)
+        if copy.ok and b"CopyPartResult" in copy.body:
+            raise Refused("a header that was not signed made it take another object instead of the body")
         return f"a wrong body gets {_named(reply)}"
 
     async def unhashed(self, key: str, store_upload_id: str) -> str:
@@ -79,11 +88,19 @@ class UrlProbe:
         said = reply.headers.get("content-type", "")
         return "" if said == LINK_TYPE else f"it says Content-Type {said or 'not at all'}, whatever the URL says"
 
-    async def _part(self, key: str, store_upload_id: str, form: Form, body: bytes = PIECE) -> Reply:
+    async def _part(
+        self,
+        key: str,
+        store_upload_id: str,
+        form: Form,
+        body: bytes = PIECE,
+        *,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> Reply:
         parameters = {"partNumber": "1", "uploadId": store_upload_id}
         sha = None if form is Form.PLAIN else PIECE_SHA256
         made = self._urls.presigned("PUT", key, parameters, lifetime_s=LIFETIME_S, form=form, sha256=sha)
-        return await self._ask("PUT", made, {}, body)
+        return await self._ask("PUT", made, more, body)
 
     async def _host_is_rewritten(self, key: str, store_upload_id: str, credentials: Credentials) -> bool:
         """Whether a URL signed for our own name of the store is taken at the other address: a proxy changes Host."""

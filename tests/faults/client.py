@@ -14,7 +14,7 @@ LOST: Final = (OSError, http.client.HTTPException)
 """What a request raises when the server dies under it."""
 
 IMAGE: Final = "application/vnd.oci.image.manifest.v1+json"
-TIMEOUT_S: Final = 30
+TIMEOUT_S: Final = 60
 
 
 @dataclass(frozen=True)

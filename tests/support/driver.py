@@ -6,6 +6,7 @@ given, which the server finds out by itself.
 """
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,7 +55,8 @@ class Driver:
             self._store = ObjectStore(min_part=1).start()
         data = data.resolve()
         if data not in self._buckets:
-            self._buckets[data] = self._store.new_bucket(f"{data.name[:30].lower()}-{secrets.token_hex(6)}")
+            about = re.sub(r"[^a-z0-9]+", "-", data.name.lower())[:30].strip("-")
+            self._buckets[data] = self._store.new_bucket(f"{about or 'data'}-{secrets.token_hex(6)}")
         return self._buckets[data]
 
     def settings(self, data: Path) -> dict[str, str]:

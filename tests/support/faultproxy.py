@@ -152,6 +152,7 @@ class FaultProxy:
     async def _end(self) -> None:
         await self._stop()
         others = asyncio.all_tasks() - {asyncio.current_task()}
+        self._loop.set_exception_handler(lambda loop, context: None)  # asyncio complains of handlers that are cancelled
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)

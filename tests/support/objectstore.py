@@ -91,6 +91,7 @@ class ObjectStore:
         domain: with it, `BUCKET.DOMAIN` as Host is understood as well.
         python: the interpreter that has Swift.
         port: the port to listen on; a free one if not given. It stays the same over restarts, as does the content.
+        folder: where its state lies, in a folder of its own; in memory, where that is possible, unless given.
     """
 
     host = "127.0.0.1"
@@ -103,12 +104,13 @@ class ObjectStore:
         domain: str = "",
         python: Path | None = None,
         port: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.rule = rule
         self.key_id, self.secret, self.region = "test:tester", "testing123", REGION
         self.port = port or free_port()
         self.python = python or swift_python()
-        self.state = Path(tempfile.mkdtemp(prefix="s3-", dir=fast_folder()))
+        self.state = Path(tempfile.mkdtemp(prefix="s3-", dir=folder or fast_folder()))
         self.log_path, self._errors = self.state / "requests.log", self.state / "errors.log"
         self._env = {
             "PATH": os.environ["PATH"],

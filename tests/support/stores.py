@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,13 @@ def bucket(object_store: ObjectStore) -> Bucket:
 def own_store() -> Iterator[ObjectStore]:
     """A store for this test alone, to be stopped and started at will; of the header family, parts of any size."""
     with ObjectStore(min_part=SMALL_PART_BYTES) as store:
+        yield store
+
+
+@pytest.fixture
+def roomy_store(tmp_path: Path) -> Iterator[ObjectStore]:
+    """A store for this test alone, on the disk and not in memory: for objects of gigabytes; with S3's own limits."""
+    with ObjectStore(folder=tmp_path) as store:
         yield store
 
 

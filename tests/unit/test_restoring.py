@@ -37,7 +37,8 @@ def objects(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore(smallest_part_bytes=1)
 
     @asynccontextmanager
-    async def opened(config: Config, clock: Clock) -> AsyncIterator[MemoryStore]:
+    async def opened(config: Config, clock: Clock, *, look: bool = True) -> AsyncIterator[MemoryStore]:
+        assert not look, "who only reads copies must not write probes into the bucket"
         yield store
 
     monkeypatch.setattr(restoring, "open_backend", opened)

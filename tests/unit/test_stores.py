@@ -67,6 +67,20 @@ def test_what_nobody_said_is_the_stores_own_default() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "others"),
+    [
+        ({"listen": "[::1]:0", "public_url": "http://localhost:5000"}, False),
+        ({"listen": "0.0.0.0:5000", "public_url": "http://127.0.0.1:5000"}, True),
+        ({"public_url": "https://registry.example.org"}, True),
+        ({"trusted_proxies": "127.0.0.1"}, True),
+    ],
+)
+def test_clients_of_a_proxy_before_us_are_not_on_this_machine(said: dict[str, str], others: bool) -> None:
+    """M11, G07, H047: so a store on our loopback is none that they can be sent to."""
+    assert store_settings(stored(**said)).listens_beyond == others
+
+
+@pytest.mark.parametrize(
     ("host", "local"),
     [
         *[("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("localhost", True)],

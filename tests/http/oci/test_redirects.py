@@ -1,4 +1,4 @@
-"""Downloads that are sent to the store: what is answered, to whom, and when not (oci.md 1.0, 7)."""
+"""Downloads that are sent to the store: what is answered, to whom, and when not (M20, G08; oci.md 1.0, 7)."""
 
 from typing import Final
 

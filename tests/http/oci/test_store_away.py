@@ -108,3 +108,26 @@ async def test_a_server_starts_while_its_store_is_away_says_so_and_finds_it_when
     await until(lambda: oci.rooms.services.hold.native)
     await oci.push(REPOSITORY, LARGE)
     assert (await oci.blob(REPOSITORY, digest_of(LARGE))).body == LARGE
+
+
+async def test_nobody_is_sent_to_a_store_that_is_away(serve: Serve, away: Bucket, own_store: ObjectStore) -> None:
+    """H042, H046, H047: a redirect, or a URL of the store's own, would lead nowhere; we say when to try again."""
+    oci = await serve(**away.settings(s3_redirect="on", small_blob_bytes="0"))
+    target = f"/v2/{REPOSITORY}/blobs/{await oci.push(REPOSITORY, LARGE)}"
+    hold = oci.rooms.services.hold
+    assert (await ask(oci, "GET", target)).status == 307
+    assert hold.modes == "both"
+
+    own_store.kill()
+    await until(lambda: not hold.native)
+    await refused_for_now(oci, "GET", target)
+    assert hold.modes == "buffered"
+    asked = Hold(oci)
+    given = (await asked.post("/get-presigned-url", {"digest": digest_of(LARGE), "repository": REPOSITORY})).json()
+    assert (given["mode"], given["url"].startswith(asked.url)) == ("buffered", True)
+    await asked.close()
+    assert hold.direct is not None and "store" in hold.direct.why_not_native
+
+    own_store.start()
+    await until(lambda: hold.native)
+    assert (await ask(oci, "GET", target)).status == 307

@@ -10,6 +10,7 @@ import pytest
 
 from backends.s3.backend import open_store
 from backends.s3.findings import Aspect
+from backends.s3.outside import Reply, ask
 from backends.s3.ownprobe import PROBES
 from backends.s3.probing import look
 from certs.trust import client_context
@@ -229,6 +230,26 @@ async def test_a_body_that_is_taken_although_its_hash_is_wrong_is_noticed(
     found = await looked(settings_of(bucket))
     assert (found.hashed, found.checks_hashes) == (Form.HASH, False)
     assert "does not hash" in told(found, Aspect.CHECKED)
+
+
+async def test_a_store_that_obeys_a_header_that_was_not_signed_is_not_believed_either(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C07: a client could have it copy anything into the part whose URL was signed with a hash (s3-sigv4 1.5)."""
+    told_to: list[str] = []
+
+    async def obeying(*args: Any, **how: Any) -> Reply:
+        source = (how["headers"] or {}).get("x-amz-copy-source")
+        if source is None:
+            return await ask(*args, **how)
+        told_to.append(source)
+        return Reply(200, {}, b"<CopyPartResult><ETag>1</ETag></CopyPartResult>", 0.0)
+
+    monkeypatch.setattr("backends.s3.urlprobe.ask", obeying)
+    found = await looked(settings_of(bucket))
+    assert (found.hashed, found.checks_hashes) == (Form.HASH, False)
+    assert "not signed" in told(found, Aspect.CHECKED)
+    assert told_to[0].startswith(f"/{bucket.name}/")
 
 
 async def test_a_look_that_is_cancelled_leaves_nothing_behind(bucket: Bucket) -> None:

@@ -199,6 +199,21 @@ async def test_a_probe_that_is_given_up_leaves_the_way_open_for_the_next(rig: Ri
     assert rig.backend.health.ok
 
 
+async def test_a_probe_that_fails_in_a_way_nobody_thought_of_leaves_the_way_open_as_well(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(FAILURES_TO_OPEN):
+        rig.calls.circuit.failed("nobody there")
+    rig.clock.move(FIRST_PAUSE_S)
+    with monkeypatch.context() as patched:
+        patched.setattr("backends.s3.calls.signed_headers", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await rig.calls.reconnect()
+    rig.clock.move(rig.calls.circuit.wait_s)
+    await rig.put("a/b", CONTENT)
+    assert rig.backend.health.ok
+
+
 async def test_a_store_that_only_asks_to_be_slower_is_not_given_up_for_dead(rig: Rig) -> None:
     rig.proxy.on(SLOW_DOWN)
     for _ in range(3):
@@ -224,6 +239,17 @@ async def test_what_cannot_pass_is_not_tried_again(rig: Rig) -> None:
     assert rig.clock.slept == []
 
 
+async def test_an_object_that_is_missing_for_a_moment_is_not_taken_for_lost(rig: Rig) -> None:
+    """Swift says so now and then while an object is replaced."""
+    await rig.put("a/b", CONTENT)
+    for ask in (rig.backend.size, rig.get):
+        rig.proxy.on(Refusal(404, "NoSuchKey"), Call.GET, times=1)
+        await ask("a/b")
+    rig.proxy.on(Refusal(404, "NoSuchKey"), Call.GET)
+    with pytest.raises(KeyMissing):
+        await rig.backend.size("a/b")
+
+
 async def test_a_missing_bucket_is_no_missing_object(rig: Rig) -> None:
     """Nothing is taken for gone because it could not be read."""
     rig.bucket.store.client.delete_bucket(Bucket=rig.bucket.name)
@@ -241,6 +267,39 @@ async def test_an_answer_of_something_that_is_no_store_is_no_missing_object(rig:
     with pytest.raises(StorageFailed) as raised:
         await rig.backend.size("a/b")
     assert not isinstance(raised.value, KeyMissing)
+
+
+@pytest.mark.parametrize("fault", [Refusal(404, ""), Refusal(404, "NoSuchBucket")], ids=str)
+async def test_an_answer_of_something_that_is_no_store_ends_no_upload(rig: Rig, fault: Fault) -> None:
+    """A proxy whose store is away says 404 to everything: nothing is given up, or forgotten, because of that."""
+    backend, source = rig.backend, FileSlice(rig.file(CONTENT), 0, len(CONTENT))
+    upload_id = await backend.begin("a/b")
+    part = await backend.send_part("a/b", upload_id, 1, source)
+    rule = rig.proxy.on(fault)
+    for asked in (
+        backend.send_part("a/b", upload_id, 1, source),
+        backend.list_parts("a/b", upload_id),
+        backend.assemble("a/b", upload_id, [part]),
+        backend.abort("a/b", upload_id),
+        backend.copy("a/b", "a/c", len(CONTENT)),
+        backend.delete("a/b"),
+    ):
+        with pytest.raises(StorageFailed) as raised:
+            await asked
+        assert not isinstance(raised.value, (KeyMissing, MultipartGone))
+    rig.proxy.drop(rule)
+    await backend.assemble("a/b", upload_id, [part])
+    assert rig.bucket.read("a/b") == CONTENT
+
+
+async def test_readiness_knows_of_something_that_is_no_store_without_traffic(rig: Rig) -> None:
+    rule = rig.proxy.on(Refusal(404, ""))
+    await rig.calls.probe()
+    assert not rig.backend.health.ok
+    assert rig.bucket.name in rig.backend.health.reason
+    rig.proxy.drop(rule)
+    await rig.calls.probe()
+    assert rig.backend.health.ok
 
 
 async def test_the_second_pair_of_keys_takes_over_without_anybody_noticing(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from backends.s3 import refused
 from backends.s3.credentials import LOOK_AGAIN_S, Keys, pairs_of
-from backends.s3.errors import StoreRefused
+from backends.s3.errors import CallFailed, StoreRefused, Trouble
 from backends.s3.settings import StoreSettings
 from sigv4.signing import Credentials
 from tests.unit.backends.s3harness import Moved
@@ -142,3 +143,31 @@ async def test_no_keys_at_all_end_the_start(tmp_path: Path, monkeypatch: pytest.
 def test_no_secret_is_shown() -> None:
     said = StoreSettings(bucket="b", endpoint="http://store", key_id="one", secret="hidden", other_secret="hidden")
     assert "hidden" not in repr(said)
+
+
+async def test_borrowed_keys_that_cannot_be_renewed_are_refused_keys_and_nothing_worse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever lends them answers by errors of several kinds."""
+    from botocore.exceptions import ClientError
+
+    class Lender:
+        async def get_frozen_credentials(self) -> object:
+            raise ClientError({"Error": {"Code": "ExpiredToken"}}, "AssumeRole")
+
+    made = await keys(key_id="one", secret="1")
+    monkeypatch.setattr(made, "_chain", Lender())
+    with pytest.raises(CallFailed) as raised:
+        await made.current()
+    assert raised.value.trouble is Trouble.WRONG_KEY
+    assert made.now() == ONE
+
+
+def test_a_session_token_is_not_told_to_the_log() -> None:
+    ours = "PUT\n/b/k\n\nhost:store\nx-amz-security-token:hidden\n\nhost;x-amz-security-token\nhash"
+    fields = {"CanonicalRequest": ours.replace("hidden", "hidden too")}
+    settings = StoreSettings(bucket="b", endpoint="http://store")
+    refusal = refused.Refusal(403, "SignatureDoesNotMatch", fields=fields)
+    told = refused.remedy(refusal, settings, "one", canonical=ours)
+    assert "session token" in told
+    assert "hidden" not in told

@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,13 @@ from backends.s3.retrying import BROKEN
 from model.errors import StorageFailed
 from model.units import KIB, MIB
 from tests.support.objectstore import Bucket
+from tests.support.stage import until
 from tests.support.storefaults import ERROR_IN_200, INTERNAL, RESET, Call, Refusal, Short
 from tests.unit.backends.s3harness import Rig, rigged
 
 CONTENT = bytes(range(251)) * (2 * MIB // 251)
 ENDS = len(CONTENT)
+READERS = 16
 
 
 @pytest.fixture
@@ -151,3 +153,19 @@ async def test_neither_sending_nor_reading_holds_much_at_once(rig: Rig) -> None:
         tracemalloc.stop()
     assert sent_bytes < 12 * MIB
     assert read_bytes == 64 * MIB
+
+
+async def test_readers_that_take_nothing_more_hold_less_than_a_mebibyte_each(bucket: Bucket, tmp_path: Path) -> None:
+    """D2, H188: many nodes that pull at once through a slow line must not fill the memory."""
+    bucket.write("a/large", bytes(24 * MIB))  # more than the kernel buffers
+    async with rigged(bucket, tmp_path, endpoint=bucket.store.url) as rig, AsyncExitStack() as stack:
+        connector = rig.calls.session.connector
+        assert connector is not None
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        for _ in range(READERS):
+            stream = await stack.enter_async_context(aclosing(rig.calls.fetch("a/large")))  # type: ignore[type-var]
+            assert await anext(stream)
+        assert len(connector._acquired) == READERS
+        await until(lambda: all(each._reading_paused for each in connector._acquired))
+        assert tracemalloc.get_traced_memory()[0] < READERS * MIB

@@ -465,3 +465,51 @@ async def test_an_abort_does_not_wait_for_a_proof(tmp_path):
         with pytest.raises(UploadAborted):
             await completing
         await nothing_is_left(h)
+
+
+# -- what clients might try, and what happens at the same time --------------------------------------------------------
+
+
+@KINDS
+async def test_a_url_that_was_signed_with_the_digest_proves_nothing_of_what_came_through_us(tmp_path, declared):
+    """C07, D9: who asks for such a URL and sends other bytes through us does not get them shown under the digest."""
+    evil = b"evil bytes, as many long"
+    assert len(evil) == len(WHOLE)
+    async with storehouse(tmp_path) as h:
+        size = len(evil) if declared else None
+        session = await h.parted.open(
+            REPOSITORY, owner=OWNER, target=TEMP, native=True, size_bytes=size, part_size_bytes=size
+        )
+        h.url(session, 1, DIGEST.hex)
+        part = await send(h, session, 1, evil)
+        with pytest.raises(DigestMismatch):
+            await complete(h, session, [ListedPart(1, part.etag)])
+        with pytest.raises(BlobUnknown):
+            await h.blobs.size(REPOSITORY, DIGEST)
+        await nothing_is_left(h)
+
+
+async def test_a_part_that_the_store_took_while_it_was_listed_is_not_taken_for_gone(tmp_path, monkeypatch):
+    """What was answered with an ETag stays, whatever an older listing says."""
+    async with storehouse(tmp_path) as h:
+        session = await opened(h, native=True)
+        listed = h.puts(session, PARTS[:1])
+        looked, go_on, list_parts = asyncio.Event(), asyncio.Event(), h.store.list_parts
+
+        async def slowly(key, store_upload_id):
+            found = await list_parts(key, store_upload_id)
+            looked.set()
+            await go_on.wait()
+            return found
+
+        monkeypatch.setattr(h.store, "list_parts", slowly)
+        looking = asyncio.create_task(h.parted.parts(session.id, OWNER))
+        await looked.wait()
+        parts = [await send(h, session, number, PARTS[number - 1]) for number in (2, 3)]
+        sending = session.sending
+        assert sending is not None and sending.upload is not None
+        await sending.upload.all_sent(patience_s=5)
+        go_on.set()
+        assert set(parts) <= set(await looking)
+        await complete(h, session, listed + [ListedPart(part.number, part.etag) for part in parts])
+        assert await h.stored(WHOLE)

@@ -1,6 +1,7 @@
 """Native uploads: temporary names, the end of them, and crashes and failures at each step."""
 
 import asyncio
+import shutil
 
 import pytest
 
@@ -369,3 +370,54 @@ def test_a_store_without_urls_for_clients_is_no_direct_one():
     """The memory store of other tests has parts and copies only."""
     assert not isinstance(MemoryStore(), Direct)
     assert isinstance(DirectStore(HandClock()), Direct)
+
+
+async def test_a_kill_while_the_store_copies_costs_nothing_but_the_copy(tmp_path):
+    """The copy that proves is not taken for the session's own object at the next start."""
+    store = DirectStore(HandClock(), hashes_copies=True)
+    copying, killed = asyncio.Event(), tmp_path / "killed"
+
+    async def hang(verb, key):
+        if verb == "copy":
+            copying.set()
+            await asyncio.Event().wait()
+
+    async with storehouse(tmp_path / "alive", store, copies_prove=lambda: True) as h:
+        session = await opened(h, native=True)
+        await complete(h, session, h.puts(session, PARTS), None)
+        kept, store.before = dict(store.values), hang
+        publishing = asyncio.create_task(h.parted.publish(OWNER, TEMP, DIGEST))
+        await copying.wait()
+        shutil.copytree(tmp_path / "alive", killed)
+        publishing.cancel()
+        for task in h.blobs.commits._running:
+            task.cancel()
+        await asyncio.wait([publishing])
+        store.before = store._before
+    store.values.clear()
+    store.values.update(kept)
+    async with storehouse(killed, store, copies_prove=lambda: True) as h:
+        await h.parted.publish(OWNER, TEMP, DIGEST)
+        assert await h.stored(WHOLE)
+        await nothing_is_left(h, blobs=[WHOLE])
+
+
+async def test_a_whole_that_is_asked_for_twice_at_a_time_is_one(tmp_path, monkeypatch):
+    """A client that gave up waiting asks again, and uses either URL."""
+    async with storehouse(tmp_path) as h:
+        begin, begun, go_on = h.store.begin, asyncio.Event(), asyncio.Event()
+
+        async def slowly(key):
+            begun.set()
+            await go_on.wait()
+            return await begin(key)
+
+        monkeypatch.setattr(h.store, "begin", slowly)
+        asking = [asyncio.create_task(h.whole_url()) for _ in range(2)]
+        await begun.wait()
+        go_on.set()
+        first, _ = await asyncio.gather(*asking)
+        assert len(h.parted.all()) == 1
+        h.store.client_puts(first, WHOLE)
+        await h.parted.publish(OWNER, TEMP, DIGEST)
+        assert await h.stored(WHOLE)

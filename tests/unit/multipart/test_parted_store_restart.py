@@ -418,3 +418,29 @@ async def test_an_end_while_the_store_is_dead_is_carried_out_when_it_is_back(tmp
         store.dead = False
         h.discarder.poke()
         await nothing_is_left(h)
+
+
+async def test_a_store_that_lists_no_unfinished_uploads_for_us_takes_parts_all_the_same(tmp_path, monkeypatch):
+    """The answer to the first beginning was lost, and our key may not list: that must not end the upload."""
+    store = DirectStore(HandClock())
+    begin, abort, lost = store.begin, store.abort, [True]
+
+    async def begin_unheard(key):
+        store_upload_id = await begin(key)
+        if lost:
+            lost.clear()
+            raise StorageFailed("the answer was lost")
+        return store_upload_id
+
+    async def abort_known(key, store_upload_id):
+        if store_upload_id is None:
+            raise StorageFailed("AccessDenied")
+        await abort(key, store_upload_id)
+
+    monkeypatch.setattr(store, "begin", begin_unheard)
+    monkeypatch.setattr(store, "abort", abort_known)
+    async with storehouse(tmp_path, store) as h:
+        session = await opened(h)
+        await send_all(h, session)
+        await complete(h, session)
+        assert await h.stored(WHOLE)

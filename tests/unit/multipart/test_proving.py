@@ -94,6 +94,18 @@ async def test_a_proof_that_is_cancelled_goes_on_as_well(store, workers, monkeyp
     assert await prover.digest_of(proof) == Digest.of(WHOLE)
 
 
+async def test_bytes_that_could_not_be_hashed_are_hashed_at_the_next_try(store, workers, monkeypatch):
+    """Nothing is hashed behind a gap: that would end an upload whose bytes are right."""
+    monkeypatch.setattr(proving, "BATCH_BYTES", 2 * PIECE_BYTES)
+    proof, prover, updating = Proof("key", len(WHOLE), "sha256"), Prover(store, workers), proving._updating
+    with monkeypatch.context() as patched:
+        failures = iter([lambda: 1 / 0])
+        patched.setattr(proving, "_updating", lambda *how: next(failures, updating(*how)))
+        with pytest.raises(ZeroDivisionError):
+            await prover.digest_of(proof)
+    assert await prover.digest_of(proof) == Digest.of(WHOLE)
+
+
 @pytest.mark.parametrize("size_bytes", [len(WHOLE) - 1, len(WHOLE) + 1])
 async def test_an_object_of_another_length_is_not_read(store, workers, size_bytes):
     with pytest.raises(StorageFailed, match="instead of"):

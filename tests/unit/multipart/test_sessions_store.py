@@ -349,8 +349,8 @@ async def test_another_algorithm_that_does_not_match_leaves_nothing(tmp_path, st
 
 async def test_a_body_that_is_far_ahead_of_the_store_is_held_back_but_never_stopped(tmp_path, store, monkeypatch):
     """The spool takes what the store does not, more slowly; and at full speed again once the store is through."""
-    rests = []
-    monkeypatch.setattr(sending.time, "sleep", rests.append)
+    rests: list[float] = []
+    monkeypatch.setattr("multipart.sending.time.sleep", rests.append)
     async with slicehouse(tmp_path, store, slicing=replace(SLICING, unsent_bytes=300)) as h:
         session = await h.sessions.open(REPOSITORY)
         store.dead = True
@@ -372,8 +372,8 @@ async def test_a_body_that_is_far_ahead_of_the_store_is_held_back_but_never_stop
 
 async def test_few_threads_rest_at_a_time(tmp_path, store, monkeypatch):
     """The others of the pool are there for everybody."""
-    rests = []
-    monkeypatch.setattr(sending.time, "sleep", rests.append)
+    rests: list[float] = []
+    monkeypatch.setattr("multipart.sending.time.sleep", rests.append)
     monkeypatch.setattr(sending, "_PAUSING", threading.BoundedSemaphore(1))
     async with slicehouse(tmp_path, store, slicing=replace(SLICING, unsent_bytes=0)) as h:
         session = await h.sessions.open(REPOSITORY)

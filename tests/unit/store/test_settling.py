@@ -375,3 +375,74 @@ async def test_who_reads_while_content_comes_again_and_again_never_misses_it(tmp
         await shelf.calm()
         assert shelf.holds_only(LARGE)
         assert await shelf.rows() == []
+
+
+@pytest.mark.parametrize("how", ["put", "copy"])
+async def test_what_a_crash_leaves_of_a_large_object_under_its_digests_key_goes_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Large ones are made of parts: those of a copy, or a file, that was never finished must not stay (T11)."""
+    monkeypatch.setattr("store.recording.BY_PARTS_BYTES", 100)
+
+    async def dies(verb: str, key: str) -> None:
+        if verb == how:
+            await shelf.objects.begin(blob_key(DIGEST))
+            begun.set()
+            await asyncio.Event().wait()
+
+    begun, committing = asyncio.Event(), None
+    async with bucket(tmp_path) as shelf:
+        if how == "copy":
+            await shelf.committed(LARGE)
+        shelf.objects.before = dies
+        if how == "copy":
+            shelf.work()
+        else:
+            source = shelf.store.folder / "spool" / "file"
+            source.write_bytes(LARGE)
+            committing = asyncio.create_task(shelf.store.blobs.commit("a", DIGEST, source, len(LARGE)))
+        await begun.wait()
+        assert [(row.key, row.state) for row in await shelf.rows() if row.key == blob_key(DIGEST)] == [
+            (blob_key(DIGEST), store_objects.MAKING)
+        ]
+        if committing is not None:
+            for task in shelf.store.blobs.commits._running:
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await committing
+        shelf.objects.before = no_hook
+    assert shelf.objects.unfinished
+    async with bucket(tmp_path, shelf.objects) as shelf:
+        await shelf.discarder.settle()
+        await shelf.calm()
+        assert not shelf.objects.unfinished
+        assert await shelf.rows() == []
+        assert shelf.holds_only(*([LARGE] if how == "copy" else []))
+
+
+async def test_a_store_that_lists_no_unfinished_uploads_for_us_keeps_no_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is whole is deleted, though nobody can say whether something unfinished lies beside it; the row stays."""
+    async with bucket(tmp_path) as shelf:
+        key = temporary_key("upload-9", "token")
+        abort = shelf.objects.abort
+
+        async def abort_known(key: str, store_upload_id: str | None) -> None:
+            if store_upload_id is None:
+                raise StorageFailed("AccessDenied")
+            await abort(key, store_upload_id)
+
+        async def noted(verb: str, key: str) -> None:
+            if verb == "delete":
+                deleted.set()
+
+        deleted, shelf.objects.after = asyncio.Event(), noted
+        monkeypatch.setattr(shelf.objects, "abort", abort_known)
+        shelf.objects.values[key] = LARGE
+        await shelf.store.catalog.run(store_objects.intend, ObjectRow(key, "upload-9", "", 1.0))
+        await shelf.store.catalog.run(store_objects.discard, key, "upload-9")
+        shelf.work()
+        await deleted.wait()
+        assert key not in shelf.objects.values
+        assert [row.key for row in await shelf.rows()] == [key]
