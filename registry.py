@@ -124,7 +124,7 @@ async def _serve_until(
     access = _access_log(rooms)
     stats = Stats()
     folders = (rooms.folder.spool, rooms.folder.data_dir)
-    readiness = Readiness(rooms.services.repositories, *folders, store=lambda: trouble_with(rooms.backend))
+    readiness = Readiness(rooms.services.repositories, *folders, store=lambda: _trouble(rooms))
     metrics = None
     if config.metrics:
         sessions = rooms.services.sessions
@@ -150,6 +150,18 @@ async def _serve_until(
             await _drain(rooms, server, runner, hurry)
     if writing is not None:
         writing.cancel()
+
+
+def _trouble(rooms: Rooms) -> str:
+    """Why content cannot be reached now, or is another registry's; empty when all is well."""
+    return trouble_with(rooms.backend) or rooms.ownership.trouble
+
+
+def _copies(rooms: Rooms) -> BucketCopies | None:
+    """The copies of the catalog in the bucket; None where there is none."""
+    if not keeps_copies(rooms.backend):
+        return None
+    return BucketCopies(rooms.catalog, rooms.backend, rooms.ownership.is_proven)
 
 
 def _counts_of(backend: object) -> Callable[[], StoreCounts] | None:
@@ -197,7 +209,7 @@ async def _background(rooms: Rooms, herald: Herald) -> AsyncIterator[asyncio.Tas
         *[work() for work in rooms.lasting],
     ]
     if rooms.config.storage_driver != "memory":  # then the names go with the content, and no copy is of use
-        copies = BucketCopies(rooms.catalog, rooms.backend) if keeps_copies(rooms.backend) else None
+        copies = _copies(rooms)
         works.append(keep_daily(rooms.folder.data_dir, rooms.clock, copies.keep_up if copies else None))
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in works]

@@ -39,7 +39,7 @@ from store.manifests import Manifests
 from store.referrers import Referrers
 from store.refusals import FolderError
 from store.repositories import Repositories
-from store.right_store import require_right_store
+from store.right_store import Ownership, require_right_store
 from store.setting_rows import keep_noting
 from store.settling import Settler
 from store.tags import Tags
@@ -64,6 +64,8 @@ class Rooms:
     backend: Backend
     services: Services
     workers: ThreadPoolExecutor
+    ownership: Ownership
+    """Whether the content's place is proven to be ours."""
     objects: ObjectStore | None = None
     """The object store, where content is in one."""
     lasting: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
@@ -71,10 +73,12 @@ class Rooms:
 
 
 @asynccontextmanager
-async def open_rooms(config: Config, *, look: bool = True) -> AsyncIterator[Rooms]:
+async def open_rooms(config: Config, *, look: bool = True, own: bool = True) -> AsyncIterator[Rooms]:
     """Take the folder's lock, open the catalog, settle what an earlier process left behind; undo it all at the end.
 
     Without `look` nobody finds out what an object store can do for clients: for who serves none.
+    Without `own` the bucket may be another registry's, and nothing is written there: for who wants to know, or change,
+    whose it is.
 
     Raises:
         CannotStart: the folder, the catalog or the store cannot be used; says what to do. ConfigError, likewise.
@@ -91,14 +95,15 @@ async def open_rooms(config: Config, *, look: bool = True) -> AsyncIterator[Room
         stack.callback(catalog.close)
         if config.storage_driver == "filesystem":
             await _require_content(catalog, folder)
-        elif config.storage_driver == "s3":
-            await require_right_store(catalog, backend)
-        discarder = Discarder(catalog, backend)
+        ownership = Ownership(catalog, backend, proven=config.storage_driver != "s3")
+        if config.storage_driver == "s3" and own:
+            ownership = await require_right_store(catalog, backend)
+        discarder = Discarder(catalog, backend, ownership.is_proven)
         objects = _objects(backend, Ledger(catalog), clock, discarder)
         signer = _signer(config, folder, clock)
         services = _services(config, clock, catalog, hot, backend, names, workers, signer, objects)
         stack.push_async_callback(services.blobs.close)
-        settler = Settler(catalog, backend, services.blobs)
+        settler = Settler(catalog, backend, services.blobs, ownership.is_proven)
         services.blobs.tell(discarder.poke)
         await services.blobs.load()
         await discarder.settle()
@@ -106,8 +111,8 @@ async def open_rooms(config: Config, *, look: bool = True) -> AsyncIterator[Room
             stack.push_async_callback(objects.remote.close)
             await objects.remote.load()
         await services.sessions.settle()
-        lasting = [settler.run, discarder.run, *_of_a_store(backend, catalog, settler, discarder, objects)]
-        yield Rooms(config, clock, folder, catalog, hot, backend, services, workers, objects, lasting)
+        lasting = [settler.run, discarder.run, *_of_a_store(backend, ownership, catalog, settler, discarder, objects)]
+        yield Rooms(config, clock, folder, catalog, hot, backend, services, workers, ownership, objects, lasting)
 
 
 def _builds_from_parts(backend: object) -> TypeGuard[PartStore]:
@@ -124,7 +129,12 @@ def _objects(backend: object, ledger: Ledger, clock: Clock, discarder: Discarder
 
 
 def _of_a_store(
-    backend: object, catalog: Catalog, settler: Settler, discarder: Discarder, objects: ObjectStore | None
+    backend: object,
+    ownership: Ownership,
+    catalog: Catalog,
+    settler: Settler,
+    discarder: Discarder,
+    objects: ObjectStore | None,
 ) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
     """What goes on in the background where content is in an object store."""
     if not isinstance(backend, Remote):
@@ -138,6 +148,7 @@ def _of_a_store(
 
     yield backend.watch
     yield partial(whenever_back, backend, go_on)
+    yield partial(ownership.proven_later, go_on)
     yield partial(keep_noting, catalog, lambda: backend.findings.server)
 
 

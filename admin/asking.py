@@ -36,6 +36,9 @@ LOCK_PAUSE_S: Final = 0.1
 ANSWER_PATIENCE_S: Final = 600.0
 """A copy of a large catalog takes its time."""
 
+WHOSEVER: Final = frozenset({"storage.known", "storage.take-over"})
+"""What is done also where the bucket is another registry's."""
+
 REMEDIES: Final = {
     "NAME_UNKNOWN": "`repo list` shows what there is",
     "MANIFEST_UNKNOWN": "`tag list REPOSITORY` shows what there is",
@@ -114,7 +117,8 @@ def require_registry(data_dir: Path) -> None:
 
 async def _inside(config: Config, operation: str, parameters: dict[str, str]) -> Answer:
     """Do it ourselves, holding the folder. No upload expires by that: how long they live is the server's to know."""
-    async with open_rooms(replace(config, upload_expiry_s=float("inf")), look=False) as rooms:
+    kept = replace(config, upload_expiry_s=float("inf"))
+    async with open_rooms(kept, look=False, own=operation not in WHOSEVER) as rooms:
         try:
             return await perform(Desk(rooms), operation, parameters)
         except RegistryError as error:

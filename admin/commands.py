@@ -178,6 +178,15 @@ def storage_check(invocation: Invocation) -> int:
     return check(invocation)
 
 
+@_telling_why
+def storage_take_over(invocation: Invocation) -> int:
+    """Make the bucket, below its prefix, this registry's, whosever it was. Nothing in there is removed by that.
+
+    For who wants to begin anew where another registry was: from then on that one does not start there any more.
+    """
+    return _tell(invocation, ask(invocation.config, "storage.take-over"), rendering.taken_over)
+
+
 def _of_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fix", action="store_true", help="remove what lies in the bucket and nobody knows any more")
     json_option(parser)
@@ -226,6 +235,9 @@ COMMANDS: Final = (
     ),
     Command(("keys", "rotate"), "sign URLs with a new key", keys_rotate, _arguments(revoke=True), FOLDERS),
     Command(("storage", "check"), "try the object store", storage_check, _of_store, STORE),
+    Command(
+        ("storage", "take-over"), "make another registry's bucket this one's", storage_take_over, _arguments(), STORE
+    ),
     Command(("catalog", "backup"), "take a copy of the catalog now", catalog_backup, _arguments(), FOLDERS),
     Command(("catalog", "copies"), "list the copies of the catalog", catalog_copies, _arguments(), FOLDERS),
     Command(("restore",), "bring back a copy of the catalog; the server must be stopped", restore, _of_restore, STORE),

@@ -25,7 +25,8 @@ from multipart.parted import PartedSession
 from multipart.session import Session
 from multipart.spool import storage_error
 from rooms import Rooms
-from store import blob_rows, store_objects
+from store import backups, blob_rows, setting_rows, store_objects
+from store.bucket_copies import registry_id
 from store.opening import translated
 from store.values import RepositorySize
 from stores import store_settings
@@ -276,8 +277,10 @@ async def catalog_backup(desk: Desk) -> Answer:
         raise storage_error(error, "copying the catalog") from error
     except Exception as error:  # SQLite's, which only the store knows by name
         raise translated(error) from error
+    there = await copies.sent(desk.rooms.catalog, desk.rooms.backend, desk.rooms.ownership.is_proven)
+    newest = await asyncio.to_thread(backups.newest, desk.rooms.catalog.data_dir)
+    path = path if newest is None else newest  # the first one for a bucket is taken anew
     log.info("the catalog was copied to %s", path)
-    there = await copies.sent(desk.rooms.catalog, desk.rooms.backend)
     answer = await catalog_copies(desk)
     taken: Answer = next(copy for copy in answer["copies"] if copy["path"] == str(path))
     return {**taken, **there}
@@ -298,7 +301,25 @@ async def storage_known(desk: Desk) -> Answer:
         "keys": sorted({row.key for row in rows} | {key for _, key in unsettled}),
         "upload_ids": sorted({row.store_upload_id for row in rows if row.store_upload_id}),
         "content": await catalog.read(blob_rows.has_content),
+        "registry": await catalog.read(setting_rows.get, setting_rows.REGISTRY_ID),
         "serving": desk.serving is not None,
+    }
+
+
+async def storage_take_over(desk: Desk) -> Answer:
+    """Make the bucket this registry's, whosever it was. Unsupported where content is in none."""
+    config, rooms = desk.rooms.config, desk.rooms
+    if config.storage_driver != "s3":
+        raise Unsupported(f"{config.said('storage_driver')}: there is no bucket to take over")
+    try:
+        former = await rooms.ownership.take_over()
+    except OSError as error:
+        raise storage_error(error, "taking the bucket over") from error
+    return {
+        "registry": await registry_id(rooms.catalog),
+        "bucket": _bucket(config),
+        "prefix": config.s3_path_prefix,
+        "former": None if former is None else {"registry": former.id, "since": former.since},
     }
 
 
@@ -355,5 +376,6 @@ OPERATIONS: Final[Mapping[str, Callable[..., Awaitable[Answer]]]] = {
     "catalog.backup": catalog_backup,
     "catalog.copies": catalog_copies,
     "storage.known": storage_known,
+    "storage.take-over": storage_take_over,
     "status": status,
 }

@@ -1,6 +1,6 @@
 """Answers as a person reads them: aligned columns, human sizes and ages, and words where a list is empty."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from model.units import human_bytes, human_span
@@ -106,12 +106,12 @@ def uploads(answer: Answer) -> Iterator[str]:
 
 def _upload(row: Answer) -> list[object]:
     idle = "receiving" if row["receiving"] else human_span(row["idle_s"])
-    held = _of(human_bytes(row["bytes"]), row["size_bytes"] and human_bytes(row["size_bytes"]))
+    held = _of(_known(row, row["bytes"], human_bytes), row["size_bytes"] and human_bytes(row["size_bytes"]))
     return [row["id"], row["repository"], held, human_span(row["age_s"]), idle, row["owner"] or "-"]
 
 
 def _parts(row: Answer) -> list[object]:
-    parts = "-" if row["kind"] == "sequence" else _of(str(row["parts"]), row["total_parts"])
+    parts = "-" if row["kind"] == "sequence" else _of(_known(row, row["parts"], str), row["total_parts"])
     return [parts, row["target"] or "-"]
 
 
@@ -121,7 +121,14 @@ def _in_store(row: Answer) -> list[object]:
     if there is None:
         return [row["mode"], "-", "-"]
     hindered = f" ({there['trouble']})" if there["trouble"] and there["waiting_bytes"] else ""
-    return [row["mode"], human_bytes(there["bytes"]), f"{human_bytes(there['waiting_bytes'])}{hindered}"]
+    return [row["mode"], _known(row, there["bytes"], human_bytes), f"{human_bytes(there['waiting_bytes'])}{hindered}"]
+
+
+def _known(row: Answer, count: int, told: Callable[[int], str]) -> str:
+    """A number of a session. What clients of a native one brought to the store is not asked for: `71+`, at least."""
+    if row["mode"] != "native" or row["proving"] is not None:
+        return told(count)
+    return f"{told(count)}+" if count else "?"
 
 
 def _proving(row: Answer) -> str:
@@ -163,20 +170,32 @@ def copies(answer: Answer) -> Iterator[str]:
     if not rows:
         yield "No copies of the catalog yet."
     else:
-        told = [
-            [row["taken_at"], human_span(row["age_s"]), human_bytes(row["size_bytes"]), row["path"]] for row in rows
-        ]
-        yield from table(["TAKEN", "AGE>", "SIZE>", "FILE"], told)
+        whose = any(row.get("registry") for row in rows)
+        told = [[*_copy(row), *([row["registry"] or "-"] if whose else []), row["path"]] for row in rows]
+        yield from table(["TAKEN", "AGE>", "SIZE>", *(["REGISTRY"] if whose else []), "FILE"], told)
+    if "bucket_registry" in answer:
+        yield f"The bucket belongs to registry {clean(answer['bucket_registry'])}."
     yield from _bucket_unknown(answer)
 
 
 def _copy(row: Answer) -> list[str]:
-    return [row["taken_at"], human_span(row["age_s"]), human_bytes(row["size_bytes"]), row["path"]]
+    return [row["taken_at"], human_span(row["age_s"]), human_bytes(row["size_bytes"])]
 
 
 def _bucket_unknown(answer: Answer) -> Iterator[str]:
     if "bucket_unknown" in answer:
         yield f"The bucket could not be asked: {clean(answer['bucket_unknown'])}."
+
+
+def taken_over(answer: Answer) -> Iterator[str]:
+    """`storage take-over`."""
+    below = f", below {clean(answer['prefix'])}/" if answer["prefix"] else ""
+    yield f"The bucket {clean(answer['bucket'])}{below} belongs to registry {answer['registry']}, this folder's."
+    former = answer["former"]
+    if former is not None:
+        since = f" since {clean(former['since'])}" if former["since"] else ""
+        yield f"It was registry {clean(former['registry'])}'s{since}, which does not start there any more."
+        yield "Its blobs and the copies of its catalog stay; what it was uploading is forgotten now."
 
 
 def restored(answer: Answer) -> Iterator[str]:

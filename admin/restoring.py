@@ -3,7 +3,8 @@
 a path              that file
 bucket:NAME         the copy of that name in the bucket
 NAME                here, or else in the bucket
-nothing             where there is no catalog: the newest there is
+nothing             where there is no catalog, or one without any name: the newest of the registry that the bucket
+                    belongs to, or the newest there is
 """
 
 import asyncio
@@ -36,7 +37,7 @@ def there_are(config: Config) -> Answer:
 
 
 def brought_back(config: Config, wanted: str | None) -> Answer:
-    """Put a copy in the place of the catalog; without a name the newest of all, if there is no catalog now.
+    """Put a copy in the place of the catalog; without a name the newest, if there are no names now.
 
     Raises:
         NotDone: the server runs, or there is no such copy, or it cannot be read.
@@ -71,7 +72,8 @@ def _chosen(config: Config, wanted: str | None) -> str:
 
 
 def _newest(config: Config) -> str:
-    if (config.data_dir / CATALOG_NAME).exists():
+    catalog = config.data_dir / CATALOG_NAME
+    if catalog.exists() and not backups.is_empty(catalog):
         raise UsageError("there is a catalog here; say which copy is to take its place, as `restore --list` shows them")
     answer = _with_store(config)
     if "bucket_unknown" in answer:
@@ -79,7 +81,25 @@ def _newest(config: Config) -> str:
     if not answer["copies"]:
         where = f"in {config.data_dir}" + (" nor in the bucket" if config.storage_driver == "s3" else "")
         raise NotDone(f"there is no copy of a catalog {where}")
-    return str(answer["copies"][0]["path"])
+    return str(_of_the_bucket(answer)[0]["path"])
+
+
+def _of_the_bucket(answer: Answer) -> list[Answer]:
+    """The copies of the registry that the bucket belongs to; all, where it says nothing or no copy does.
+
+    Raises:
+        NotDone: there are only those of others.
+    """
+    copies: list[Answer] = answer["copies"]
+    owner = answer.get("bucket_registry")
+    if owner is None or not any(copy["registry"] for copy in copies):
+        return copies
+    if own := [copy for copy in copies if copy["registry"] == owner]:
+        return own
+    raise NotDone(
+        f"the bucket belongs to registry {owner}, and no copy is of that one; say which is meant, as"
+        " `restore --list` shows them"
+    )
 
 
 def _with_store(config: Config) -> Answer:

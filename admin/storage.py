@@ -17,13 +17,14 @@ from admin.rendering import clean, counted, table
 from backends.s3.addresses import external_url
 from backends.s3.findings import Aspect, Findings, Step
 from backends.s3.storecheck import YOUNG_S, Checked, Known, Thing, checked, forgotten, strangers
-from cli import Invocation, UsageError, say
+from cli import Invocation, UsageError, mention, say
 from config import Config
 from config.checks import check_store
 from model.clock import SystemClock
 from model.errors import RegistryError
 from model.units import human_bytes, human_span
 from store.backups import taken_at_s
+from store.right_store import OtherRegistry, Owner, owner_of
 from stores import session_maker, store_settings
 
 NEEDED: Final = frozenset(
@@ -49,6 +50,7 @@ def check(invocation: Invocation) -> int:
     logging.getLogger("holdfast.store").addHandler(logging.NullHandler())  # it is all in the answer
     if options.fix:
         require_registry(config.data_dir)
+    mention(f"asking the store {store_settings(config).base_url} ...")
     answer = asyncio.run(_check(config, fix=options.fix))
     say(json.dumps(answer, indent=2) if options.json else "\n".join(told(answer)))
     return 0 if answer["good"] else 1
@@ -70,7 +72,8 @@ async def _check(config: Config, *, fix: bool) -> Answer:
         good = _is_good(found, external_said=settings.external_said)
         if found.reachable:
             answer |= await _remains(config, store, fix=fix)
-        return {"good": good and not answer.get("stay") and not answer.get("unknown", ""), **answer}
+        bad = answer.get("stay") or answer.get("unknown") or answer.get("wrong_bucket")
+        return {"good": good and not bad, **answer}
 
 
 def _is_good(found: Findings, *, external_said: bool) -> bool:
@@ -111,27 +114,48 @@ async def _remains(config: Config, store: Checked, *, fix: bool) -> Answer:
     """What lies in the bucket and nobody knows any more, and what became of it."""
     try:
         holdings = await store.holdings()
+        owner = await owner_of(store.backend) if store.backend else None
     except RegistryError as error:
         return {"unknown": f"the bucket cannot be looked through: {error}"}
     try:
         require_registry(config.data_dir)
     except UsageError as missing:
-        return {"forgotten": None, "why_unknown": str(missing)}
+        whose = f"; the bucket belongs to {owner}" if owner else ""
+        return {"forgotten": None, "why_unknown": f"{missing}{whose}", "bucket_of": _id(owner)}
     answer = await asyncio.to_thread(ask, config, "storage.known")
-    if not answer["content"] and any(taken_at_s(name) is not None for name in holdings.copies):
-        restore = "the catalog here is empty, but the bucket has copies of one: `registry.py restore --list` shows them"
-        if fix:
-            raise NotDone(f"nothing was removed: {restore}")
-        return {"forgotten": None, "why_unknown": restore}
+    foreign = _not_ours(owner, answer["registry"])
+    if not foreign and not answer["content"] and any(taken_at_s(name) is not None for name in holdings.copies):
+        foreign = "the catalog here is empty, but the bucket has copies of one: `registry.py restore --list` shows them"
+    if foreign and fix:
+        raise NotDone(f"nothing was removed: {foreign}")
+    if foreign:
+        wrong = owner is not None and owner.id != answer["registry"]
+        return {"forgotten": None, "why_unknown": foreign, "bucket_of": _id(owner), "wrong_bucket": wrong}
     known = Known(frozenset(answer["keys"]), frozenset(answer["upload_ids"]))
-    things = forgotten(holdings, known, older_than_s=YOUNG_S if answer["serving"] else 0.0)
+    unknown = forgotten(holdings, known, older_than_s=0.0)
+    things = [thing for thing in unknown if thing.age_s >= YOUNG_S or not answer["serving"]]
     stay = await store.remove(things) if fix else []
     return {
         "forgotten": [_thing(thing) for thing in things],
         "removed": len(things) - len(stay) if fix else 0,
         "stay": [_thing(thing) for thing in stay],
+        "too_young": len(unknown) - len(things),
+        "bucket_of": _id(owner),
         "strangers": [_thing(thing) for thing in strangers(holdings, known)],
     }
+
+
+def _not_ours(owner: Owner | None, own_id: str | None) -> str:
+    """Why the catalog has no say in what is forgotten in the bucket; empty when it has."""
+    if owner is None:
+        return "the bucket does not say yet which registry it belongs to; start the server on it once"
+    if owner.id != own_id:
+        return str(OtherRegistry(owner, own_id or "none yet"))
+    return ""
+
+
+def _id(owner: Owner | None) -> str | None:
+    return None if owner is None else owner.id
 
 
 def _thing(thing: Thing) -> Answer:
@@ -177,12 +201,15 @@ def _told_remains(answer: Answer) -> Iterator[str]:
         yield f"What is forgotten in the bucket cannot be said: {clean(answer['why_unknown'])}"
         return
     if not things:
-        yield "Nothing in the bucket is forgotten."
+        older = " older than an hour" if answer["too_young"] else ""
+        yield f"Nothing{older} in the bucket is forgotten."
     elif answer["removed"]:
         yield f"Removed {counted(answer['removed'], 'forgotten thing')}."
     else:
         yield f"{counted(len(things), 'forgotten thing')} in the bucket; --fix removes them:"
         yield from _listed(things)
+    if answer["too_young"]:
+        yield f"{counted(answer['too_young'], 'younger thing')} may be: too young to tell while the server runs."
     if answer["stay"]:
         yield f"{counted(len(answer['stay']), 'thing')} could not be removed; try again later:"
         yield from _listed(answer["stay"])

@@ -15,6 +15,9 @@ TOLD_S: Final = 5.0
 RATE_OVER_S: Final = 10.0
 """The rate is that of the last seconds; one of the whole time would hide that the line died."""
 
+PUSHING: Final = "pushing"
+"""What is not over when all bytes have gone: whoever receives them proves them."""
+
 SAME_NOTE_S: Final = 5.0
 """The same sentence of several workers is said once in this time."""
 
@@ -105,6 +108,8 @@ class Progress:
         share = self.done_bytes * 100 // self.total_bytes if self.total_bytes else 100
         size = f"{human_bytes(self.done_bytes)} of {human_bytes(self.total_bytes)}"
         rate = self._rate()
+        if self._verb == PUSHING and 0 < self.total_bytes <= self.done_bytes:
+            return f"{self._verb}: {size}, {share}%; the registry is checking it"
         left = f", {human_span((self.total_bytes - self.done_bytes) / rate)} left" if rate >= 1 else ""
         return f"{self._verb}: {size}, {share}%, {human_bytes(int(max(0.0, rate)))}/s{left}"
 

@@ -76,10 +76,17 @@ class SequencePush:
         await self._job.insistence.until_done(f"pushing {self._blob.title}", lambda: self._in_one(digest))
 
     async def _in_one(self, digest: Digest) -> None:
-        """POST and one PUT."""
-        location = await self._opened()
+        """POST and one PUT. Trying again is done in the same session, if it is there; it may have some of the bytes."""
+        if self._location is not None:
+            try:
+                await self._ask()
+            except SessionGone:
+                self._stand(None, 0)
+        if self._location is None:
+            self._stand(await self._opened(), 0)
+        location = self._location or self._job.peer.resolve(self._uploads)
         async with self._job.gate:
-            body = self._body(0, self._size_bytes)
+            body = self._body(self._offset, self._size_bytes - self._offset)
             answer = await self._sent("PUT", _closing(location, digest), body)
         if answer.status not in (201, 204):
             body.take_back()

@@ -45,7 +45,7 @@ def plain_handlers(readiness: Readiness, metrics: Metrics | None) -> dict[str, P
         return document({"status": "ok"}, headers=UNCACHED)
 
     async def readyz(request: web.BaseRequest) -> web.StreamResponse:
-        reason = await readiness.reason()
+        reason = await readiness.told()
         if reason:
             return document({"status": "unavailable", "reason": reason}, status=503, headers=UNCACHED)
         return document({"status": "ok"}, headers=UNCACHED)

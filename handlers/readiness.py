@@ -17,12 +17,20 @@ from model.errors import RegistryError
 from model.units import KIB, MIB, human_bytes
 from store.repositories import Repositories
 
+STORE_AWAY: Final = "the object store does not answer, or does not take what the server asks; the log says more"
+"""All that anybody is told who asks: the reason itself names addresses and keys."""
 FRESH_S: Final = 3.0
 """How long a finding holds."""
 PATIENCE_S: Final = 5.0
 """How long a look may take before the storage counts as not answering."""
 NEEDED_BYTES: Final = 16 * MIB
 """With less free than this hardly any push can succeed."""
+
+
+class _OfStore(str):
+    """A reason that is about the object store."""
+
+    __slots__ = ()
 
 
 class Readiness:
@@ -52,8 +60,16 @@ class Readiness:
         if self._look is not None:
             self._look.cancel()
 
+    async def told(self) -> str:
+        """As `reason`, for anybody: no address, no name of a key."""
+        reason = await self.reason()
+        return STORE_AWAY if reason and isinstance(reason, _OfStore) else reason
+
     async def reason(self) -> str:
-        """Why the server is not ready; empty when it is. Never raises, and takes no longer than the patience."""
+        """Why the server is not ready, for the operator; empty when it is.
+
+        Never raises, and takes no longer than the patience.
+        """
         look = None if self._stopping else await self._recent_look()
         if look is None or look.cancelled():
             return "the server is stopping"
@@ -71,7 +87,7 @@ class Readiness:
     async def _find_out(self) -> str:
         try:
             await self._repositories.page(1)
-            return await asyncio.to_thread(self._storage) or self._store()
+            return await asyncio.to_thread(self._storage) or _OfStore(self._store())
         except RegistryError as error:
             return f"the catalog cannot be read: {error.message}"
         finally:

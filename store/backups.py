@@ -39,7 +39,7 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 """The daily copy and an operator's must not clear away each other's unfinished file."""
 _SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("holdfast.catalog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,27 @@ def taken_at_s(name: str) -> float | None:
         stamp = name.removeprefix("catalog-").removesuffix(".sqlite3")
         return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
     return None
+
+
+def registry_in(catalog: Path) -> str:
+    """The id of the registry whose catalog, or copy of one, it is; empty when it has none or is unreadable. Blocks."""
+    row = _asked(catalog, "SELECT value FROM setting WHERE key = 'registry_id'")
+    return str(row[0]) if row else ""
+
+
+def is_empty(catalog: Path) -> bool:
+    """Whether the catalog of a stopped server, or a copy, can be read and holds no names at all. Blocks."""
+    return _asked(catalog, "SELECT NOT EXISTS (SELECT 1 FROM repository)") == (1,)
+
+
+def _asked(catalog: Path, question: str) -> tuple[object, ...] | None:
+    alone = "" if _beside(catalog, "-wal").exists() else "&immutable=1"  # else SQLite puts files beside it
+    try:
+        with closing(sqlite3.connect(f"{catalog.absolute().as_uri()}?mode=ro{alone}", uri=True)) as connection:
+            answer: tuple[object, ...] | None = connection.execute(question).fetchone()
+            return answer
+    except sqlite3.Error:
+        return None
 
 
 def newest(data_dir: Path) -> Path | None:

@@ -25,7 +25,7 @@ from store.places import Places
 from store.streams import closing
 from store.values import LocalBlob, SmallBlob
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("holdfast.store")
 
 
 class Reads:

@@ -60,7 +60,7 @@ class Catalog:
         """`drop` is told on the event loop which memory entries a commit made untrue (`Hot.drop`)."""
         self.data_dir = data_dir
         self.path = data_dir / CATALOG_NAME
-        self._clock = clock
+        self.clock = clock
         self._durable = durable
         connect = partial(connect_writer, self.path, durable=durable)
         self._writer = Writer(connect, drop, Reserve(data_dir), batch_limit=batch_limit)
@@ -88,7 +88,7 @@ class Catalog:
         version = look(self.path, newest, expected=backups.had_catalog(self.data_dir))
         try:
             if 0 < version < known_version():
-                backups.backup(self.data_dir, self._clock)
+                backups.backup(self.data_dir, self.clock)
             connection = connect_writer(self.path, durable=self._durable)
             try:
                 migrate(connection)
@@ -144,7 +144,7 @@ class Catalog:
 
     async def backup(self) -> Path:
         """Take a consistent copy beside the running catalog; writers go on meanwhile. Returns where it is."""
-        return await asyncio.to_thread(backups.backup, self.data_dir, self._clock)
+        return await asyncio.to_thread(backups.backup, self.data_dir, self.clock)
 
     def _check_open(self) -> None:
         if not self._is_open:

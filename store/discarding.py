@@ -8,12 +8,14 @@ that was never completed is taken away. A dead store is waited for.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from backends.base import Backend, Multipart, StoreUnavailable
 from model.errors import Conflict, StorageFailed, Unavailable
 from store import store_objects
+from store.bucket_copies import always
 from store.catalog import Catalog
 from store.lanes import Lanes
 from store.layout import is_temporary
@@ -23,15 +25,17 @@ AT_ONCE: Final = 4
 LOOK_S: Final = 300.0
 """How often the rows are looked at when nobody says that there is something to do."""
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("holdfast.store")
 
 
 class Discarder:
     """Removes what is to be discarded; where nothing is ever in the making, it does nothing."""
 
-    def __init__(self, catalog: Catalog, backend: Backend) -> None:
+    def __init__(self, catalog: Catalog, backend: Backend, is_ours: Callable[[], bool] = always) -> None:
+        """`is_ours`: whether the bucket is proven to be ours; until then nothing is touched (then: `wake`)."""
         self._catalog = catalog
         self._backend = backend
+        self._is_ours = is_ours
         self._multipart = backend if isinstance(backend, Multipart) else None
         self._wanted = asyncio.Event()
         self._lanes: Lanes[ObjectRow] = Lanes("removing what uploads left in the store", self._discard, at_once=AT_ONCE)
@@ -75,6 +79,8 @@ class Discarder:
             await self._lanes.idle()
 
     async def _look(self) -> None:
+        if not self._is_ours():
+            return
         try:
             rows = await self._catalog.read(store_objects.to_discard)
         except Unavailable as error:

@@ -17,7 +17,7 @@ from model.errors import RegistryError, Stopping
 FIRST_REST_S: Final = 1.0
 LONGEST_REST_S: Final = 60.0
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("holdfast.catalog")
 
 T = TypeVar("T", bound=Hashable)
 

@@ -11,7 +11,9 @@
         <upload id>/
           <token>                                       what an upload makes; gone once its blob is settled
       catalog/
-        catalog-<UTC>.sqlite3                           daily copies of the catalog
+        <registry id>/
+          catalog-<UTC>.sqlite3                         daily copies of that registry's catalog
+      registry                                          whose bucket it is
       probe/
         <token>                                         what a look at the store leaves for a moment
 
@@ -31,6 +33,8 @@ TEMPORARY: Final = f"{OURS}uploads/"
 """The prefix of objects in the making, and of those that are not settled yet."""
 CATALOG_COPIES: Final = f"{OURS}catalog/"
 """The prefix of the catalog's copies."""
+REGISTRY: Final = f"{OURS}registry"
+"""The object that says which registry the bucket belongs to."""
 PROBES: Final = f"{OURS}probe/"
 """The prefix of what a look at the store puts there."""
 
@@ -50,9 +54,9 @@ def is_temporary(key: str) -> bool:
     return key.startswith(TEMPORARY)
 
 
-def catalog_copy_key(name: str) -> str:
-    """Where the catalog's copy of that file name lies."""
-    return f"{CATALOG_COPIES}{name}"
+def catalog_copy_key(name: str, registry_id: str = "") -> str:
+    """Where the copy of that file name of the registry's catalog lies; without an id, where copies of none lie."""
+    return f"{CATALOG_COPIES}{registry_id}/{name}" if registry_id else f"{CATALOG_COPIES}{name}"
 
 
 def probe_key(token: str) -> str:

@@ -22,7 +22,7 @@ from store.catalog import Catalog
 from store.layout import blob_key
 from store.streams import closing
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("holdfast.store")
 
 
 class Places:

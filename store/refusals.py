@@ -15,6 +15,8 @@ from typing import Final
 
 RESTORE_COMMAND: Final = "registry.py restore"
 """The one command that brings a copy of the catalog back; it takes the copy's path."""
+TAKE_OVER_COMMAND: Final = "registry.py storage take-over"
+"""The one command that makes another registry's bucket this one's."""
 
 
 class CannotStart(Exception):

@@ -1,18 +1,56 @@
-"""At start: whether the bucket is the one that the catalog speaks of, and whether the catalog is the bucket's."""
+"""Whose bucket it is: one registry's, which is written there, and nobody else's work is done in it.
 
+    holdfast/registry        {"id": "...", "since": "..."}: the id of a catalog, which stands in its table `setting`
+
+    no such object           written, if the catalog knows no blobs, or the bucket has them; not by a catalog that holds
+                             nothing beside copies of one: those are another's
+    our id                   fine
+    another id               refused, until somebody takes the bucket over
+    no answer                asked again until there is one; meanwhile nothing is discarded, settled or copied there
+
+The id travels with copies of the catalog, so a restored one is the registry that it was.
+"""
+
+import asyncio
+import json
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from backends.base import Backend, KeyMissing
-from model.errors import StorageFailed
+from model.clock import rfc3339
+from model.errors import Unavailable
 from store import blob_rows as rows
-from store.bucket_copies import has_copies
+from store.bucket_copies import has_copies, registry_id
 from store.catalog import Catalog
-from store.layout import BLOBS
-from store.refusals import RESTORE_COMMAND, CannotStart
+from store.layout import BLOBS, REGISTRY
+from store.refusals import RESTORE_COMMAND, TAKE_OVER_COMMAND, CannotStart
 from store.streams import closing
 
-_log: Final = logging.getLogger(__name__)
+LOOK_S: Final = 1.0
+"""How often a store that was away is asked whose bucket it is, once it answers."""
+LOOK_AGAIN_S: Final = 60.0
+"""How often a bucket that is another registry's is looked at again: somebody may have put it right."""
+_LARGEST_BYTES: Final = 4096
+_GOING: Final = "registry.unfinished"
+
+_log: Final = logging.getLogger("holdfast.store")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Which registry a bucket belongs to, and since when (RFC 3339); both as the bucket says them."""
+
+    id: str
+    since: str = ""
+
+    def __str__(self) -> str:
+        return f"registry {self.id}" + (f" since {self.since}" if self.since else "")
+
+
+UNKNOWN: Final = Owner("of an unknown id")
+"""Whoever wrote something there that is not ours to read, or copies of a catalog before there were ids."""
 
 
 class WrongStore(CannotStart):
@@ -26,27 +64,136 @@ class WrongStore(CannotStart):
         )
 
 
-async def require_right_store(catalog: Catalog, backend: Backend) -> None:
-    """Look at both, at most a few requests; a store that does not answer now is taken for the right one.
+class OtherRegistry(CannotStart):
+    """The bucket, below the prefix, belongs to another registry than the data folder's. Nothing was changed there."""
 
-    An empty catalog beside a bucket with copies of one is no error, since somebody may want to begin anew there: one
-    line in the log says which command brings the names back.
+    def __init__(self, owner: Owner, own_id: str) -> None:
+        super().__init__(
+            f"the bucket belongs to another registry ({owner}; this folder has registry {own_id})",
+            f"on a machine that takes the place of a lost one, bring its names back with `{RESTORE_COMMAND}`; or set"
+            f" another s3_path_prefix or s3_bucket; or begin anew there with `{TAKE_OVER_COMMAND}`",
+        )
+        self.owner = owner
+
+
+class Ownership:
+    """Whether the bucket is proven to be this catalog's. Once proven it stays so for as long as the process lives."""
+
+    def __init__(self, catalog: Catalog, backend: Backend, *, proven: bool = False) -> None:
+        """`proven`: there is nobody to share the content with, as in a folder."""
+        self._catalog = catalog
+        self._backend = backend
+        self._proven = proven
+        self.trouble = "" if proven else "it was not asked yet whose bucket it is"
+        """Why it is not proven, for readiness and for whoever wants to write there."""
+
+    def is_proven(self) -> bool:
+        """Whether what lies in the bucket may be removed, moved and added to in the background."""
+        return self._proven
+
+    async def prove(self) -> None:
+        """Look whose bucket it is, and make it ours when it is nobody's; at most a few requests.
+
+        Raises:
+            OtherRegistry: it is another's. WrongStore: the catalog knows blobs, and the bucket has none.
+            Unavailable, OSError: it is not known now; asking again later is right.
+        """
+        own_id = await registry_id(self._catalog)
+        owner = await owner_of(self._backend)
+        if owner is None:
+            await self._require_free(own_id)
+            await self._write(own_id)
+            owner = await owner_of(self._backend)  # somebody may have written at the same moment
+        if owner is None or owner.id != own_id:
+            raise OtherRegistry(owner or UNKNOWN, own_id)
+        self._proven, self.trouble = True, ""
+
+    async def proven_later(self, then: Callable[[], None]) -> None:
+        """In the background: prove what could not be proven at the start, once the store is there; `then` is called."""
+        if self.is_proven():
+            return
+        while not self.is_proven():  # somebody may have taken it over
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.prove()
+            except CannotStart as refused:
+                if self.trouble != str(refused):
+                    _log.error("%s; until then nothing is settled, removed or copied there", refused)
+                self.trouble = str(refused)
+                await asyncio.sleep(LOOK_AGAIN_S)
+            except (Unavailable, OSError) as error:
+                self.unknown(error)
+        _log.info("the bucket is this registry's")
+        then()
+
+    def unknown(self, error: Exception) -> None:
+        """It could not be asked, for that reason."""
+        self.trouble = f"whether it is the right bucket is not known, since it cannot be asked now: {error}"
+
+    async def take_over(self) -> Owner | None:
+        """Make the bucket ours, whosever it was; who that was, if it was another's. Unavailable, OSError: it is not."""
+        own_id = await registry_id(self._catalog)
+        former = await owner_of(self._backend)
+        if former is None or former.id != own_id:
+            await self._write(own_id)
+            _log.warning("the bucket belongs to registry %s now; it was %s", own_id, former or "nobody's")
+        self._proven, self.trouble = True, ""
+        return None if former is None or former.id == own_id else former
+
+    async def _require_free(self, own_id: str) -> None:
+        """Nobody's name is there; what else is there must be ours, or nobody's."""
+        if await self._catalog.read(rows.has_blobs):
+            if not await _has_any(self._backend, BLOBS) and not await _has_unsettled(self._catalog, self._backend):
+                raise WrongStore
+        elif not await self._catalog.read(rows.has_content) and await has_copies(self._backend):
+            raise OtherRegistry(UNKNOWN, own_id)
+
+    async def _write(self, own_id: str) -> None:
+        since = rfc3339(self._catalog.clock.now_s())
+        going = self._catalog.data_dir / _GOING
+        try:
+            await asyncio.to_thread(going.write_text, json.dumps({"id": own_id, "since": since}) + "\n", "utf-8")
+            await self._backend.put(REGISTRY, going)
+        finally:
+            going.unlink(missing_ok=True)
+
+
+async def require_right_store(catalog: Catalog, backend: Backend) -> Ownership:
+    """At start: see that the bucket is ours. A store that does not answer now is asked again (`proven_later`).
 
     Raises:
-        WrongStore: the catalog knows blobs, and the bucket has none.
+        OtherRegistry: it is another registry's. WrongStore: the catalog knows blobs, and the bucket has none.
     """
+    ownership = Ownership(catalog, backend)
     try:
-        if await catalog.read(rows.has_blobs):
-            if not await _has_any(backend, BLOBS) and not await _has_unsettled(catalog, backend):
-                raise WrongStore
-        elif not await catalog.read(rows.has_content) and await has_copies(backend):
-            _log.warning(
-                "there are no names here, but the bucket has copies of a catalog; to bring them back, stop the server"
-                " and say: %s --list",
-                RESTORE_COMMAND,
-            )
-    except StorageFailed as error:
-        _log.warning("whether it is the right bucket is not known, since it cannot be asked now: %s", error)
+        await ownership.prove()
+    except (Unavailable, OSError) as error:
+        ownership.unknown(error)
+        _log.warning("%s", ownership.trouble)
+    return ownership
+
+
+async def owner_of(backend: Backend) -> Owner | None:
+    """Whose bucket it is, as it says itself; None: nobody's. StorageFailed: it cannot be asked."""
+    content = b""
+    try:
+        async with closing(backend.get(REGISTRY)) as pieces:
+            async for piece in pieces:
+                content += piece
+                if len(content) > _LARGEST_BYTES:
+                    return UNKNOWN
+    except KeyMissing:
+        return None
+    return read_owner(content)
+
+
+def read_owner(content: bytes) -> Owner:
+    """What the object says; somebody unknown, where that is not what we write."""
+    try:
+        told = json.loads(content)
+        return Owner(str(told["id"])[:64], str(told.get("since", ""))[:64])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return UNKNOWN
 
 
 async def _has_any(backend: Backend, prefix: str) -> bool:

@@ -11,12 +11,12 @@ from store.transactions import Transaction
 
 STORE_SERVER: Final = "store_server"
 """Name and version of the object store, as it says them itself."""
-COPIES_SINCE: Final = "bucket_copies_since"
-"""The name of the first copy of this catalog in the bucket: older ones there are another catalog's."""
+REGISTRY_ID: Final = "registry_id"
+"""Which registry this is, in a bucket: random, made at its first start there, and the same in all its copies."""
 LOOK_S: Final = 60.0
 """How often it is looked whether the store is found to be another."""
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("holdfast.store")
 
 
 def get(tx: Transaction, key: str) -> str | None:
@@ -33,6 +33,12 @@ def put(tx: Transaction, key: str, value: str) -> str | None:
         (key, value),
     )
     return former
+
+
+def put_once(tx: Transaction, key: str, value: str) -> str:
+    """Know `value` by that name, unless something is known by it already; what is known then."""
+    tx.execute("INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING", (key, value))
+    return get(tx, key) or value
 
 
 async def note_store(catalog: Catalog, server: str) -> None:

@@ -10,6 +10,7 @@ of it, the object under the digest's key has the last word.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from backends.base import Backend, Copies, KeyMissing
@@ -17,6 +18,7 @@ from model.digests import Digest
 from model.errors import StorageFailed
 from store import blob_rows as rows
 from store.blobs import Blobs
+from store.bucket_copies import always
 from store.catalog import Catalog
 from store.lanes import Lanes
 from store.layout import blob_key
@@ -24,14 +26,16 @@ from store.layout import blob_key
 AT_ONCE: Final = 2
 """Copies of large objects keep a store busy, and nobody waits for them."""
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = logging.getLogger("holdfast.store")
 
 
 class Settler:
     """Settles what commits left behind; where the store cannot copy, objects stay where they are."""
 
-    def __init__(self, catalog: Catalog, backend: Backend, blobs: Blobs) -> None:
+    def __init__(self, catalog: Catalog, backend: Backend, blobs: Blobs, is_ours: Callable[[], bool] = always) -> None:
+        """`is_ours`: whether the bucket is proven to be ours; until then nothing is settled (then: `wake`)."""
         self._catalog = catalog
+        self._is_ours = is_ours
         self._backend = backend if isinstance(backend, Copies) else None
         self._sizes = backend
         self._places = blobs.places
@@ -42,7 +46,7 @@ class Settler:
 
     def poke(self) -> None:
         """Take up everything that is not settled."""
-        if self._backend is not None:
+        if self._backend is not None and self._is_ours():
             for digest in self._places.unsettled:
                 self._lanes.add(digest)
 
@@ -63,7 +67,7 @@ class Settler:
 
     def _add(self, digest: Digest) -> None:
         """It was committed just now: what was seen of it before does not count."""
-        if self._backend is not None:
+        if self._backend is not None and self._is_ours():
             self._lanes.add(digest, again=True)
 
     async def _settle(self, digest: Digest) -> None:

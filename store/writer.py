@@ -29,7 +29,7 @@ from store.transactions import Facts, Transaction
 BATCH_LIMIT: Final = 512
 """More would make the slowest answer wait noticeably (p99 about 10 ms here) and gain nothing."""
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("holdfast.catalog")
 
 
 @dataclass(slots=True)

@@ -29,6 +29,10 @@ __all__ = ["Health", "S3Backend", "open_store"]
 
 log: Final = logging.getLogger("holdfast.store")
 
+FIRST_QUESTION_S: Final = 6.0
+"""For how long a start waits for any answer; a store that hangs is then waited for in the background."""
+SAID_S: Final = 1.0
+"""After so long it is said what is waited for."""
 FIRST_LOOK_S: Final = 10.0
 """For how long a start waits for a store that answers slowly."""
 _HARMLESS: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"})
@@ -66,9 +70,8 @@ async def _reachable(calls: Calls) -> bool:
     settings = calls.settings
     try:
         with calls.quietly():  # whoever starts us is told by the error
-            await calls.first_question()
+            await _asked_first(calls)
     except StoreUnavailable as error:
-        await calls.probe()
         reason = calls.circuit.reason or error
         log.warning("the store %s does not answer yet, and is waited for: %s", settings.base_url, reason)
         return False
@@ -84,6 +87,30 @@ async def _reachable(calls: Calls) -> bool:
         told = refused.remedy(failed.refusal, settings, calls.credentials().key_id)
         raise StoreRefused(f"{settings.base_url}: {told}", _REMEDY) from error
     return True
+
+
+async def _asked_first(calls: Calls) -> None:
+    """Ask the first question, for FIRST_QUESTION_S at most; without an answer the circuit is open after it.
+
+    Raises: as `Calls.first_question`.
+    """
+
+    def tell() -> None:
+        if not calls.circuit.reason:  # else it is tried again, and told in the end
+            log.warning("asking the store %s, which does not answer at once", calls.settings.base_url)
+
+    saying = asyncio.get_running_loop().call_later(SAID_S, tell)
+    try:
+        async with asyncio.timeout(FIRST_QUESTION_S):
+            await calls.first_question()
+    except (StoreUnavailable, TimeoutError) as error:
+        why = calls.circuit.reason or f"no answer within {FIRST_QUESTION_S:.0f} s"
+        calls.circuit.failed(why, hung=True)
+        if isinstance(error, StoreUnavailable):
+            raise
+        raise StoreUnavailable("the store does not answer", retry_after_s=1) from None
+    finally:
+        saying.cancel()
 
 
 async def _make_bucket(calls: Calls) -> None:

@@ -213,16 +213,17 @@ class Calls:
         While the circuit is open a new call fails at once. One that has begun, or goes on with something (`patient`),
         waits for the store for as long as it would have tried again anyway.
         """
-        began_s, tries = self.clock.monotonic_s(), 0
+        began_s = since_s = self.clock.monotonic_s()
+        tries = 0
         refused_keys: list[Credentials] = []
         while True:
             await self._admit(doing, began_s + BROKEN.whole_s if patient or (tries and retry) else began_s)
-            pair = self._keys.now()
+            pair, since_s = self._keys.now(), self.clock.monotonic_s()
             try:
                 pair = await self._keys.current()
                 result = await once(pair)
             except CallFailed as failed:
-                self._heard(failed)
+                self._heard(failed, doing.partition(" ")[0], since_s)
                 if failed.trouble is Trouble.WRONG_KEY:
                     refused_keys.append(pair)
                     with suppress(CallFailed):  # borrowed keys that cannot be renewed are as good as none
@@ -273,12 +274,12 @@ class Calls:
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
-        """The log is not told about refused keys meanwhile; only while nobody else asks."""
-        self._quiet = True
+        """The log is not told about refused keys, nor that nobody answers, meanwhile; only while nobody else asks."""
+        self._quiet = self.circuit.quiet = True
         try:
             yield
         finally:
-            self._quiet = False
+            self._quiet = self.circuit.quiet = False
 
     async def reconnect(self) -> None:
         """Send out the one probe that may go while the circuit is open; only when its `wait_s` is 0."""
@@ -310,10 +311,12 @@ class Calls:
         self.circuit.answered()
         self.answered_at_s = self.clock.monotonic_s()
 
-    def _heard(self, failed: CallFailed) -> None:
-        """What a failed try says about the store itself."""
+    def _heard(self, failed: CallFailed, operation: str = "", since_s: float = 0.0) -> None:
+        """What a failed try, made at `since_s`, says about the store itself."""
         if failed.trouble is Trouble.BROKEN:
-            self.circuit.failed(failed.reason)
+            own = failed.refusal is not None and failed.refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR
+            hung = failed.silent and self.answered_at_s <= since_s  # nobody else had an answer meanwhile either
+            self.circuit.failed(failed.reason, at=operation if own else "", hung=hung)
         elif failed.refusal is not None and failed.trouble is not Trouble.BUSY:
             self._alive()
 

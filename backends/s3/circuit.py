@@ -1,10 +1,11 @@
 """Whether the store is asked at all: after some failures in a row it is left alone, and tried again by itself.
 
-    CLOSED     every call goes out; FAILURES_TO_OPEN failures in a row open it
+    CLOSED     every call goes out; FAILURES_TO_OPEN failures in a row open it, and so does one call that hung
     OPEN       no call goes out until the pause is over; then one probe may
     HALF_OPEN  that probe is on its way; it closes the circuit, or opens it again for twice as long
 
-So a dead store costs a client a quick 503 and not a minute of waiting.
+So a dead store costs a client a quick 503 and not a minute of waiting. A store that only fails at one thing is not
+dead: errors (500) that all come from the same operation open nothing.
 """
 
 import logging
@@ -56,7 +57,10 @@ class Circuit:
         self.state = State.CLOSED
         self.reason = ""
         self.since_s = clock.now_s()
+        self.quiet = False
+        """Nobody is told when it opens: whoever asks just now tells it in other words."""
         self._failures = 0
+        self._failed_at: set[str] = set()
         self._pause_s = FIRST_PAUSE_S
         self._until_s = 0.0
 
@@ -74,14 +78,23 @@ class Circuit:
     def answered(self) -> None:
         """The store answered, whatever it said."""
         self._failures = 0
+        self._failed_at.clear()
         self._pause_s = FIRST_PAUSE_S
         self._to(Event.ANSWERED)
 
-    def failed(self, reason: str) -> None:
-        """The store did not answer, or said that it is ill."""
+    def failed(self, reason: str, *, at: str = "", hung: bool = False) -> None:
+        """The store did not answer, or said that it is ill.
+
+        Args:
+            reason: for the log and for readiness.
+            at: which operation ended in an error of the store's own (500); "" is no answer, or one that speaks for all.
+            hung: it had its time and said nothing, to nobody: that is as much as FAILURES_TO_OPEN failures.
+        """
         self.reason = reason
-        self._failures += 1
-        self._to(Event.TOO_OFTEN if self._failures >= FAILURES_TO_OPEN else Event.FAILED)
+        self._failures += FAILURES_TO_OPEN if hung else 1
+        self._failed_at.add(at)
+        for_all = "" in self._failed_at or len(self._failed_at) > 1
+        self._to(Event.TOO_OFTEN if for_all and self._failures >= FAILURES_TO_OPEN else Event.FAILED)
 
     def probing(self) -> None:
         """A probe sets out; only while OPEN and `wait_s` is 0."""
@@ -94,7 +107,7 @@ class Circuit:
             return
         if State.CLOSED in (before, self.state):
             self.since_s = self._clock.now_s()
-        if before is State.CLOSED:
+        if before is State.CLOSED and not self.quiet:
             log.warning("the store does not answer and is left alone for a while: %s", self.reason)
         if self.state is State.CLOSED:
             log.info("the store answers again")

@@ -13,7 +13,7 @@ from backends.s3.credentials import Keys, for_botocore
 from backends.s3.errors import CallFailed, Trouble
 from backends.s3.refused import Refusal
 from backends.s3.settings import StoreSettings
-from backends.s3.transfer import CONNECT_S, trouble_of_connection
+from backends.s3.transfer import CONNECT_S, told_of, trouble_of_connection
 from model.clock import Clock
 from model.errors import StorageFailed
 from model.units import MINUTE_S
@@ -21,7 +21,7 @@ from model.units import MINUTE_S
 if TYPE_CHECKING:
     import aiohttp
 
-ASK_S: Final = 15.0
+ASK_S: Final = 10.0
 """For an answer to what a store decides at once."""
 LONG_S: Final = 10.0 * MINUTE_S
 """For what a store may have to move bytes for: completing, copying."""
@@ -32,6 +32,7 @@ class Control:
 
     def __init__(self, settings: StoreSettings, clock: Clock, client: Any) -> None:
         self._bucket = settings.bucket
+        self._url = settings.base_url
         self._clock = clock
         self._client = client
 
@@ -53,12 +54,14 @@ class Control:
         except ClientError as error:
             raise self._refused(error.response) from error
         except TimeoutError:
-            raise CallFailed(Trouble.BROKEN, f"no answer within {timeout_s:.0f} s") from None
+            silent = timeout_s <= ASK_S
+            raise CallFailed(Trouble.BROKEN, f"no answer within {timeout_s:.0f} s", silent=silent) from None
         except ResponseParserError as error:
             raise CallFailed(Trouble.OTHER, "that is no answer of an S3 store") from error
         except (HTTPClientError, NoConnection) as error:
-            trouble = trouble_of_connection(error.kwargs.get("error"))
-            raise CallFailed(trouble, f"{type(error).__name__}: {error}"[:200]) from error
+            inner = error.kwargs.get("error")
+            told = told_of(inner if isinstance(inner, Exception) else error, self._url)
+            raise CallFailed(trouble_of_connection(inner), told) from error
         except BotoCoreError as error:
             raise StorageFailed(f"the store cannot be asked for {operation}: {error}") from error
         return answer

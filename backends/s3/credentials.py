@@ -42,6 +42,8 @@ class Keys:
         self._pairs: list[Credentials] = []
         self._in_file: list[Credentials] = []
         self._seen: Seen | None = None
+        self._unread = ""
+        """Why the file cannot be read any more, as the log was told."""
         self._look_at_s = 0.0
         self._chain: Any = None
 
@@ -99,13 +101,19 @@ class Keys:
             reason = (error.strerror if isinstance(error, OSError) else "") or "not a text file"
             if self._seen is None:
                 raise StoreRefused(f"the file of keys {path} cannot be read: {reason}", _REMEDY) from error
-            log.warning("the file of keys %s cannot be read any more: %s; the keys stay as they were", path, reason)
+            if reason != self._unread:
+                self._unread = reason
+                log.warning("the file of keys %s cannot be read any more: %s; the keys stay as they were", path, reason)
             return
+        self._unread = ""
         if text is None:
             return
         pairs = pairs_of(text)
-        if not pairs and self._seen is None:
-            raise StoreRefused(f"the file of keys {path} has no keys in it", f"write {FIRST[0]}=... and {FIRST[1]}=...")
+        if not pairs:
+            lacks = lacking(text)
+            if self._seen is None:
+                raise StoreRefused(f"the file of keys {path} has {lacks}", f"write {FIRST[0]}=... and {FIRST[1]}=...")
+            log.warning("the file of keys %s has %s; the keys stay as they were", path, lacks)
         if pairs and self._seen is not None:
             log.info("the file of keys %s was read again: %s", path, ", ".join(pair.key_id for pair in pairs))
         if pairs:
@@ -129,13 +137,28 @@ class Keys:
         ]
 
 
-def pairs_of(text: str) -> list[Credentials]:
-    """The pairs in a file of keys: `NAME=value` lines, as a shell or an environment file has them."""
+def lacking(text: str) -> str:
+    """What is wrong with a file of keys that has no pair in it: `no AWS_SECRET_ACCESS_KEY in it`."""
+    said = _said(text)
+    for pair in (FIRST, SECOND):
+        missing = [name for name in pair if not said.get(name)]
+        if len(missing) == 1:
+            return f"no {missing[0]} in it"
+    return "no keys in it"
+
+
+def _said(text: str) -> dict[str, str]:
     said: dict[str, str] = {}
     for line in text.splitlines():
         name, equals, value = line.strip().removeprefix("export ").partition("=")
         if equals and not name.startswith("#"):
             said[name.strip()] = value.strip().strip("\"'")
+    return said
+
+
+def pairs_of(text: str) -> list[Credentials]:
+    """The pairs in a file of keys: `NAME=value` lines, as a shell or an environment file has them."""
+    said = _said(text)
     first = _pair(said.get(FIRST[0], ""), said.get(FIRST[1], ""), said.get(TOKEN) or None)
     second = _pair(said.get(SECOND[0], ""), said.get(SECOND[1], ""))
     return [pair for pair in (first, second) if pair is not None]

@@ -149,6 +149,7 @@ def trouble_of(refusal: Refusal) -> Trouble:
 class CallFailed(Exception):
     """One try of one call failed: `trouble`, and `reason` for the log. `refusal` is None when no answer came.
 
+    `silent`: it said nothing at all to something small, for longer than that may take.
     `retry_after_s` is what the store asks for, `canonical` our canonical request as far as we know it, `skew_s` how
     far the store's clock is ahead of ours.
     """
@@ -162,6 +163,7 @@ class CallFailed(Exception):
         retry_after_s: float | None = None,
         canonical: str = "",
         skew_s: float = 0.0,
+        silent: bool = False,
     ) -> None:
         super().__init__(reason)
         self.trouble = trouble
@@ -170,6 +172,7 @@ class CallFailed(Exception):
         self.retry_after_s = retry_after_s
         self.canonical = canonical
         self.skew_s = skew_s
+        self.silent = silent
 
     @classmethod
     def by(cls, refusal: Refusal, headers: Mapping[str, str], *, now_s: float, canonical: str = "") -> "CallFailed":

@@ -210,6 +210,8 @@ class S3Backend:
     def why_not_native(self) -> str:
         """See `Direct.why_not_native`; of a store that is away always in the same words, since changes are logged."""
         away = "" if self.calls.circuit.state is State.CLOSED else "the store does not answer"
+        if not self.findings.reachable:  # then it was not looked at, and it is known why
+            return away or self.calls.denied or self._direct.why_not_native
         return self._direct.why_not_native or away or self.calls.denied
 
     @property

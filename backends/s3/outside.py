@@ -81,10 +81,10 @@ async def ask(
             kept = {name.lower(): value for name, value in response.headers.items()}
             return Reply(response.status, kept, answered[:MOST_BYTES], clock.monotonic_s() - began_s)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise Unreachable(_why(error, url, timeout_s)) from error
+        raise Unreachable(why(error, url, timeout_s)) from error
 
 
-def _why(error: Exception, url: str, timeout_s: float) -> str:
+def why(error: Exception, url: str, timeout_s: float) -> str:
     """What went wrong, in words that lead to a setting."""
     import aiohttp
 

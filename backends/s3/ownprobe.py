@@ -6,6 +6,7 @@ asked for it, so that the clean-up knows it also when the answer was lost.
 
 import asyncio
 import base64
+import re
 import secrets
 from collections.abc import Awaitable
 from functools import partial
@@ -20,6 +21,7 @@ from model.clock import Clock
 from model.errors import RegistryError
 
 PROBES: Final = "holdfast/probe/"
+_PROBE: Final = re.compile(rf"{PROBES}[0-9a-f]{{16}}(?:-[a-z-]+)?")
 CLEAN_S: Final = 8.0
 CLEAN_PAUSE_S: Final = 0.5
 BODY: Final = b"holdfast looks at its store"
@@ -71,10 +73,11 @@ class OwnProbe:
         prefix, own = self._full(PROBES), len(self._full(""))
         listed = await self._control("list_objects_v2", Prefix=prefix)
         entries = listed.get("Contents") or []
-        self._objects |= {each["Key"][own:] for each in entries if self._reach.is_old(each.get("LastModified"))}
+        found = {each["Key"][own:] for each in entries if self._reach.is_old(each.get("LastModified"))}
+        self._objects |= {key for key in found if is_probe(key)}
         uploads = (await self._control("list_multipart_uploads", Prefix=prefix)).get("Uploads") or []
         old = [each for each in uploads if self._reach.is_old(each.get("Initiated"))]
-        self._uploads |= {each["Key"][own:]: each["UploadId"] for each in old}
+        self._uploads |= {key: each["UploadId"] for each in old if is_probe(key := each["Key"][own:])}
         if self._written and self._full(self.key) not in {each["Key"] for each in entries}:
             raise Refused("what was just written is not in the listing")
 
@@ -193,3 +196,8 @@ async def _gone(removing: Awaitable[object]) -> bool:
     except RegistryError:
         return False
     return True
+
+
+def is_probe(key: str) -> bool:
+    """Whether a look at the store may have made the key."""
+    return _PROBE.fullmatch(key) is not None

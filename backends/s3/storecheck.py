@@ -1,10 +1,12 @@
 """What `storage check` asks of a store: a look at it, and what lies there that nobody knows any more (M18, G12).
 
-Only `holdfast/uploads/` and `holdfast/probe/` are looked through for the latter: what lies there is made by us alone,
-and whatever of it counts has a row in the catalog from before it was begun. Unfinished multipart uploads under a
-blob's own key may be another program's, so they are told of and never touched.
+Only `holdfast/uploads/` and `holdfast/probe/` are looked through for the latter: what lies there is made by us alone
+(what has no name of ours is left alone even there), and whatever of it counts has a row in the catalog from before it
+was begun. Unfinished multipart uploads under a blob's own key may be another program's, so they are told of and never
+touched.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backends.base import KeyMissing, MultipartGone
 from backends.s3.addresses import barred
-from backends.s3.backend import open_store
-from backends.s3.calls import Calls
+from backends.s3.backend import S3Backend, open_store
 from backends.s3.errors import StoreRefused
 from backends.s3.findings import Aspect, Findings, Step
-from backends.s3.ownprobe import PROBES
+from backends.s3.ownprobe import PROBES, is_probe
 from backends.s3.probing import look
 from backends.s3.settings import StoreSettings
 from model.clock import Clock
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 UPLOADS: Final = "holdfast/uploads/"
 OURS: Final = (UPLOADS, PROBES)
 """Below these everything is ours, and temporary."""
+_NAMED_BY_US: Final = re.compile(rf"{UPLOADS}[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}/[0-9a-f]{{16,32}}")
+"""An upload's id, and a token."""
 COPIES: Final = "holdfast/catalog/"
 YOUNG_S: Final = HOUR_S
 """What is younger is left alone while a server runs."""
@@ -66,11 +69,12 @@ class Known:
 
 
 class Checked:
-    """A store that was opened to be looked at; `calls` is None where it could not be used at all."""
+    """A store that was opened to be looked at; `backend` is None where it could not be used at all."""
 
-    def __init__(self, findings: Findings, calls: Calls | None, settings: StoreSettings, clock: Clock) -> None:
+    def __init__(self, findings: Findings, backend: S3Backend | None, settings: StoreSettings, clock: Clock) -> None:
         self.findings = findings
-        self._calls = calls
+        self.backend = backend
+        self._calls = backend.calls if backend else None
         self._settings = settings
         self._clock = clock
 
@@ -86,7 +90,7 @@ class Checked:
         return Holdings(
             ours=ours + [thing for thing in uploads if thing.key.startswith(OURS)],
             elsewhere=[thing for thing in uploads if not thing.key.startswith(OURS)],
-            copies=[thing.key.removeprefix(COPIES) for thing in await self._objects(COPIES)],
+            copies=[thing.key.rpartition("/")[2] for thing in await self._objects(COPIES)],
         )
 
     async def remove(self, things: Collection[Thing]) -> list[Thing]:
@@ -148,16 +152,16 @@ async def checked(
 ) -> AsyncIterator[Checked]:
     """Open the store and look at it. Never raises for the store's sake: what is wrong with it is in the findings."""
     async with AsyncExitStack() as stack:
-        calls = None
+        store: S3Backend | None = None
         try:
             store = await stack.enter_async_context(open_store(settings, clock, make_session))
         except StoreRefused as refusal:
             found = refused(refusal.reason, settings, clock)
         else:
-            calls, found = store.calls, store.findings
+            found = store.findings
             if not found.reachable:  # it was not looked at, or not through: now for the reason
-                found = await look(calls, settings, clock, calls.session)
-        yield Checked(found, calls, settings, clock)
+                found = await look(store.calls, settings, clock, store.calls.session)
+        yield Checked(found, store, settings, clock)
 
 
 def refused(why: str, settings: StoreSettings, clock: Clock) -> Findings:
@@ -172,7 +176,16 @@ def forgotten(holdings: Holdings, known: Known, *, older_than_s: float) -> list[
     Ask the catalog after the bucket was looked through: a row is written before the store is asked for anything, so
     whatever was seen and counts has one then.
     """
-    return [thing for thing in holdings.ours if thing.age_s >= older_than_s and not _is_known(thing, known)]
+    return [
+        thing
+        for thing in holdings.ours
+        if thing.age_s >= older_than_s and is_named_by_us(thing.key) and not _is_known(thing, known)
+    ]
+
+
+def is_named_by_us(key: str) -> bool:
+    """Whether a key below `OURS` has the form that we give to keys there; what somebody else put there has not."""
+    return _NAMED_BY_US.fullmatch(key) is not None or is_probe(key)
 
 
 def strangers(holdings: Holdings, known: Known) -> list[Thing]:

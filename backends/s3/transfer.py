@@ -13,13 +13,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from backends.base import FileSlice
-from backends.s3 import refused
+from backends.s3 import outside, refused
 from backends.s3.bodies import Bodies, length_of
 from backends.s3.errors import CallFailed, Trouble
 from backends.s3.settings import StoreSettings
 from model.clock import Clock
 from model.errors import StorageFailed
-from model.units import KIB
+from model.units import KIB, MIB
 from sigv4.authorization import signed_headers
 from sigv4.canonical import EMPTY_SHA256, canonical_query, encoded_path
 from sigv4.signing import Credentials
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 CONNECT_S: Final = 3.0
 STALL_S: Final = 30.0
 """For how long no byte may move in the middle of a body."""
-ANSWER_S: Final = 120.0
-"""For an answer to a body that has gone out whole: the store may have to write it to three disks first."""
+ANSWER_S: Final = 10.0
+LONGEST_ANSWER_S: Final = 120.0
+WRITTEN_BYTES_PER_S: Final = 4 * MIB
+"""For an answer to a body that has gone out whole: the store may have to write it to three disks first, so a large one
+may take longer, see `answer_s`. A client must know of a store that hangs before it gives up itself."""
+SMALL_BYTES: Final = MIB
+"""What every store that is well stores within ANSWER_S."""
 FIRST_BYTE_S: Final = 10.0
 """For an answer to a request without a body."""
 PIECE_BYTES: Final = 256 * KIB
@@ -77,7 +82,8 @@ class Transfer:
         try:
             async with asyncio.timeout(None) as stall:
                 body = self._body(source, stall, troubles)
-                response = await self._answer(credentials, request, sha256, body, length_of(source), ANSWER_S)
+                length_bytes = length_of(source)
+                response = await self._answer(credentials, request, sha256, body, length_bytes, answer_s(length_bytes))
                 await self.closed(response)
                 return lowered(_of_object(response).headers)
         except TimeoutError:
@@ -108,7 +114,7 @@ class Transfer:
             async for piece in response.content.iter_chunked(PIECE_BYTES):
                 yield piece
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise CallFailed(Trouble.BROKEN, f"the answer broke off: {_told(error)}") from error
+            raise CallFailed(Trouble.BROKEN, f"the answer broke off: {told_of(error, self._place.root)}") from error
 
     async def _body(
         self, source: FileSlice | bytes, stall: asyncio.Timeout, troubles: list[StorageFailed]
@@ -126,7 +132,7 @@ class Transfer:
         except StorageFailed as error:
             troubles.append(error)
             raise
-        stall.reschedule(loop.time() + STALL_S + ANSWER_S)
+        stall.reschedule(loop.time() + STALL_S + answer_s(length_of(source)))
 
     async def _answer(
         self,
@@ -169,7 +175,8 @@ class Transfer:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=answer_s),
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise CallFailed(trouble_of_connection(error), _told(error)) from error
+            silent = isinstance(error, TimeoutError) and length_bytes <= SMALL_BYTES
+            raise CallFailed(trouble_of_connection(error), told_of(error, self._place.root), silent=silent) from error
         if response.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NO_CONTENT):
             return response
         try:
@@ -225,8 +232,19 @@ def trouble_of_connection(error: object) -> Trouble:
     return Trouble.UNREADABLE if unreadable else Trouble.BROKEN
 
 
-def _told(error: Exception) -> str:
-    """The words for a connection that failed."""
+def answer_s(length_bytes: int) -> float:
+    """How long the answer to a body of that length may take."""
+    return min(ANSWER_S + length_bytes / WRITTEN_BYTES_PER_S, LONGEST_ANSWER_S)
+
+
+def told_of(error: Exception, url: str) -> str:
+    """The words for a connection to `url` that failed."""
+    import aiohttp
+
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return outside.why(error, url, CONNECT_S)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the store ended the connection"
     return f"{type(error).__name__}: {error}"[:200]

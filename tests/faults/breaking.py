@@ -27,6 +27,7 @@ from backends.filecalls import FileCalls  # noqa: E402
 from backends.fs import FsBackend  # noqa: E402
 from multipart import filesystem, follower, marks, spool  # noqa: E402
 from multipart.partfiles import PartFiles  # noqa: E402
+from multipart.sliced_spool import SlicedSpool  # noqa: E402
 from multipart.spool import SpoolFile  # noqa: E402
 from store.writer import Writer  # noqa: E402
 
@@ -61,6 +62,12 @@ STEPS: Final[dict[str, tuple[Any, str]]] = {
     "commit": (Writer, "_commit"),
     "answer": (Writer, "_answer"),
 }
+ON_S3: Final[dict[str, tuple[Any, str]]] = {
+    "spool rewind": (SlicedSpool, "rewind"),
+    "marks rewind": (marks, "rewind_of_slices"),
+    "marks read": (marks, "read_of_slices"),
+}
+"""The same steps, where a session goes up in slices."""
 ANY: Final = "any"
 """An order for every side of every step: its passing is counted over all of them."""
 ORDER: Final = Path(os.environ["BREAK_FILE"])
@@ -104,6 +111,6 @@ def breakable(step: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
-    for name, (owner, attribute) in STEPS.items():
+    for name, (owner, attribute) in [*STEPS.items(), *ON_S3.items()]:
         setattr(owner, attribute, breakable(name, getattr(owner, attribute)))
     sys.exit(registry.main())

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults import scenarios as s
 from tests.faults.client import LOST, Client
-from tests.support.faulty import FaultyServer, check_in_order, check_log
+from tests.support.faulty import FaultyServer, check_in_order, check_log, where_reached
 
 COMMIT_STEPS = (("commit", "before"), ("commit", "after"), ("answer", "before"))
 STORE_STEPS = (
@@ -86,7 +86,7 @@ def named(value: object) -> str:
     return value.__name__ if isinstance(value, type) else str(value).replace(" ", "_")
 
 
-@pytest.mark.parametrize(("kind", "step", "when"), DEATHS, ids=named)
+@pytest.mark.parametrize(("kind", "step", "when"), [where_reached(*case) for case in DEATHS], ids=named)
 def test_a_death_leaves_the_old_state_or_the_new_one(
     server: FaultyServer, kind: type[s.Scenario], step: str, when: str
 ) -> None:
@@ -102,7 +102,7 @@ def test_a_death_leaves_the_old_state_or_the_new_one(
     check_in_order(server.data)
 
 
-@pytest.mark.parametrize(("kind", "step", "code"), ERRORS, ids=named)
+@pytest.mark.parametrize(("kind", "step", "code"), [where_reached(*case) for case in ERRORS], ids=named)
 def test_a_call_that_fails_once_is_answered_clearly_and_the_retry_succeeds(
     server: FaultyServer, kind: type[s.Scenario], step: str, code: str
 ) -> None:

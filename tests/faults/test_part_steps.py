@@ -14,7 +14,7 @@ import pytest
 from tests.faults import part_scenarios as p
 from tests.faults.client import LOST, Answer
 from tests.faults.hold import SMALL_PARTS, Hold, refusal
-from tests.support.faulty import FaultyServer, check_in_order, check_log
+from tests.support.faulty import FaultyServer, check_in_order, check_log, where_reached
 from tests.support.server import ServerFailed
 
 Step = tuple[str, str, int]
@@ -63,6 +63,7 @@ UNDECLARED: Final[dict[type[p.InParts], tuple[Step, ...]]] = {
     p.Moving: steps("rename!", "commit!"),
     p.Aborting: steps("commit!"),
 }
+DIRECTORY: Final = pytest.mark.only_with_directory("dies at a step of the storage folder")
 DEATHS = [
     *((kind, *step) for kind, all_ in DECLARED.items() for step in all_),
     *((p.without_a_size(kind), *step) for kind, all_ in UNDECLARED.items() for step in all_),
@@ -105,7 +106,7 @@ def after_the_death(scenario: p.InParts, data: Path) -> None:
     check_in_order(data)
 
 
-@pytest.mark.parametrize(("kind", "step", "when", "passing"), DEATHS, ids=named)
+@pytest.mark.parametrize(("kind", "step", "when", "passing"), [where_reached(*case) for case in DEATHS], ids=named)
 def test_after_a_death_the_parts_that_were_answered_are_there_and_the_same_completion_succeeds(
     server: FaultyServer, kind: type[p.InParts], step: str, when: str, passing: int
 ) -> None:
@@ -124,7 +125,7 @@ def test_after_a_death_the_parts_that_were_answered_are_there_and_the_same_compl
     [
         (("part copy", "after", 1), ("parts taken apart", "before", 1)),
         (("parts joined", "after", 1), ("parts taken apart", "after", 1)),
-        (("rename", "after", 1), ("whole read", "before", 1)),
+        pytest.param(("rename", "after", 1), ("whole read", "before", 1), marks=DIRECTORY),
     ],
 )
 def test_a_death_while_the_sessions_are_taken_up_again_changes_nothing(
@@ -148,6 +149,7 @@ def test_a_death_while_the_sessions_are_taken_up_again_changes_nothing(
     bystander.retry()
 
 
+@DIRECTORY
 @pytest.mark.parametrize("kind", [p.Completing, p.without_a_size(p.Completing)], ids=named)
 def test_a_part_that_comes_before_the_completion_is_repeated_takes_nothing_away(
     server: FaultyServer, kind: type[p.InParts]
@@ -188,7 +190,7 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "step", "code"), ERRORS, ids=named)
+@pytest.mark.parametrize(("kind", "step", "code"), [where_reached(*case) for case in ERRORS], ids=named)
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
 def test_a_disk_call_that_fails_once_is_answered_clearly_and_the_same_request_succeeds_then(
     server: FaultyServer, kind: type[p.InParts], step: str, code: str, declared: bool

@@ -35,6 +35,10 @@ async def test_one_command_brings_everything_back_on_a_real_store(
         digest = await put_image(rooms, "lab/tools", "v1", LAYER)
         told = await perform(Desk(rooms), "catalog.backup", {})
     assert told["bucket"] is True
+    assert [path.name for path in (lost / "backups").iterdir()] == [Path(told["path"]).name], (
+        "one copy, and it is named"
+    )
+    assert any(key.endswith(Path(told["path"]).name) for key in bucket.objects("holdfast/catalog/"))
     shutil.rmtree(lost)
 
     assert await asyncio.to_thread(restore, here, bucket) == 0
@@ -55,3 +59,61 @@ async def test_another_bucket_is_refused_at_the_start(tmp_path: Path, object_sto
     with pytest.raises(CannotStart, match="s3_bucket"):
         async with open_rooms(config_of(tmp_path, **wrong.settings(s3_external_endpoint=NOWHERE))):
             pass
+
+
+def command(data: Path, bucket: Bucket, *words: str) -> int:
+    """Another command, with the settings of the server."""
+    environ = {**ENVIRON, **bucket.env(s3_external_endpoint=NOWHERE)}
+    return cli.run([*words, "--data", str(data)], serve=lambda config: 0, more=COMMANDS, environ=environ)
+
+
+async def test_a_server_on_an_empty_folder_takes_no_pushes_into_a_lost_machines_bucket(
+    tmp_path: Path, object_store: ObjectStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would fill the bucket with a second set of names; `restore` works right after the refusal all the same."""
+    bucket = object_store.new_bucket(prefix="site")
+    settings = bucket.settings(s3_external_endpoint=NOWHERE)
+    lost, here = tmp_path / "lost", tmp_path / "here"
+    async with open_rooms(config_of(lost, **settings)) as rooms:
+        await put_image(rooms, "lab/tools", "v1", LAYER)
+        await perform(Desk(rooms), "catalog.backup", {})
+    with pytest.raises(CannotStart, match=r"another registry .* `registry\.py restore`"):
+        async with open_rooms(config_of(here, **settings)):
+            pass
+    assert await asyncio.to_thread(restore, here, bucket) == 0
+    assert "is the catalog now" in capsys.readouterr().out
+    async with open_rooms(config_of(here, **settings)) as rooms:
+        assert (await rooms.services.tags.page("lab/tools")).names == ["v1"]
+
+
+async def test_who_wants_to_begin_anew_there_takes_the_bucket_over(
+    tmp_path: Path, object_store: ObjectStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket = object_store.new_bucket()
+    settings = bucket.settings(s3_external_endpoint=NOWHERE)
+    former, here = tmp_path / "former", tmp_path / "here"
+    async with open_rooms(config_of(former, **settings)) as rooms:
+        await put_image(rooms, "lab/tools", "v1", LAYER)
+    before = bucket.objects()
+    with pytest.raises(CannotStart):
+        async with open_rooms(config_of(here, **settings)):
+            pass
+    assert await asyncio.to_thread(command, here, bucket, "storage", "take-over") == 0
+    told = capsys.readouterr().out
+    assert f"The bucket {bucket.name} at {object_store.url} belongs to registry " in told
+    assert "which does not start there any more" in told
+    assert bucket.objects() == before
+    async with open_rooms(config_of(here, **settings)) as rooms:
+        assert rooms.ownership.is_proven()
+        await put_image(rooms, "lab/tools", "v2", LAYER)
+    with pytest.raises(CannotStart, match="another registry"):
+        async with open_rooms(config_of(former, **settings)):
+            pass
+    async with open_rooms(config_of(former, **settings), own=False) as rooms:
+        assert not rooms.ownership.is_proven(), "whoever only looks is let in, and does nothing there"
+
+
+def test_content_in_a_folder_cannot_be_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["storage", "take-over", "--data", str(tmp_path)]
+    assert cli.run(words, serve=lambda config: 0, more=COMMANDS, environ=ENVIRON) == 2
+    assert "there is no registry in" in capsys.readouterr().err

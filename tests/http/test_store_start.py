@@ -4,15 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.http.oci.content import digest_of, noise
 from tests.http.tlsdoor import certificate, tls_door
-from tests.support.objectstore import ROOT, Bucket, ObjectStore
+from tests.support.objectstore import ROOT, Bucket, ObjectStore, eventually
 from tests.support.server import Server
 
 CONTENT = noise(200_000, "process")
@@ -106,6 +108,47 @@ def test_what_waiting_would_not_help_keeps_it_from_starting_and_names_the_settin
     line = start_refused(tmp_path / "data", **bucket.env(**wrong))
     assert told in line
     assert bucket.store.secret not in line and "another-secret" not in line
+
+
+def test_a_bucket_of_another_registry_is_one_line_with_the_remedies(tmp_path: Path, bucket: Bucket) -> None:
+    """H124: not a server that answers 404 to everything, and whose copies of names mix with the other's."""
+    with Server(tmp_path / "first", env=bucket.env()) as server:
+        put(server, CONTENT)
+    line = start_refused(tmp_path / "second", **bucket.env())
+    for word in (
+        "belongs to another registry",
+        "registry.py restore",
+        "s3_path_prefix",
+        "registry.py storage take-over",
+    ):
+        assert word in line
+    with Server(tmp_path / "second", env=bucket.env(s3_path_prefix="second")) as server:
+        put(server, CONTENT)
+
+
+def test_a_bucket_that_turns_out_to_be_anothers_once_its_store_is_back_is_an_error_and_not_ready(
+    tmp_path: Path, own_store: ObjectStore
+) -> None:
+    bucket = own_store.new_bucket()
+    bucket.write("holdfast/registry", b'{"id": "theirs"}')
+    own_store.kill()
+    with Server(tmp_path / "data", env=bucket.env()) as server:
+        assert "whether it is the right bucket is not known" in server.log()
+        own_store.start()
+        assert eventually("ERROR holdfast.store: the bucket belongs to another" in server.log() for _ in ticks())
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(f"{server.url}/readyz")
+        assert server.log().count("belongs to another registry") == 1
+    assert bucket.objects() == {}
+    assert bucket.read("holdfast/registry") == b'{"id": "theirs"}'
+
+
+def ticks() -> Iterator[None]:
+    """Some times a second, for ever."""
+    pause = threading.Event()
+    while True:
+        yield
+        pause.wait(0.2)
 
 
 def test_while_keys_are_changed_both_are_accepted(tmp_path: Path, bucket: Bucket) -> None:

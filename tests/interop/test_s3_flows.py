@@ -99,6 +99,28 @@ def test_an_image_goes_and_comes_back_by_skopeo(place: Place, tmp_path: Path, la
     place.settled()
 
 
+def test_skopeo_follows_to_the_store_where_downloads_are_sent_there(
+    store: ObjectStore, tmp_path: Path, layout: Layout
+) -> None:
+    """M20, G07: every family answers a plain signed URL, and the bytes are those of the image."""
+    layout.name(layouts.small_image(layout, "redirected"))
+    bucket = store.new_bucket()
+    with (
+        Server(tmp_path / "data", env=bucket.env(s3_redirect="on", small_blob_bytes="0")) as server,
+        Sandbox(tmp_path / "sandbox", server.netloc) as sandbox,
+    ):
+        there = f"docker://{server.netloc}/flows/redirected:1"
+        sandbox.run("skopeo", "copy", "--dest-tls-verify=false", layout.ref(), there)
+        eventually(lambda: left_over(server.data, bucket) == [], "not settled:")
+        sandbox.run("skopeo", "copy", "--src-tls-verify=false", there, f"oci:{sandbox.folder}/back:latest")
+        back = {path.name for path in (sandbox.folder / "back" / "blobs" / "sha256").iterdir()}
+    assert back == {path.name for path in (layout.path / "blobs" / "sha256").iterdir()}
+    followed = [
+        seen for seen in store.requests() if f"/{bucket.name}/docker/" in seen.path and "X-Amz-Signature" in seen.query
+    ]
+    assert followed and {(seen.method, seen.status) for seen in followed} == {("GET", 200)}
+
+
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "plain"])
 def test_parts_of_the_hold_become_a_blob(place: Place, request: pytest.FixtureRequest, announced: bool) -> None:
     """H040, H041, H086, H088, H105, H170, H171, H179, H181, H190, H191, H201: native, no byte of a part is ours."""

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import pytest
 
 from tests.support import needs
 from tests.support.content import check_bucket, check_catalog, check_folder, rows
@@ -20,6 +22,20 @@ from tests.support.server import ROOT, STOP_S, Server
 BREAKING: Final = ROOT / "tests" / "faults" / "breaking.py"
 MIB: Final = 1024 * 1024
 DEATH_S: Final = 5.0
+
+
+OF_THE_DIRECTORY: Final = frozenset(
+    {"file sync", "folder made", "folder sync", "rename", "name sync", "part room", "part copy"}
+)
+"""Steps by which bytes are put into the storage folder, or into one file of several parts; on S3 there are calls to the
+store instead, and each part has a file of its own."""
+
+
+def where_reached(*case: object) -> Any:
+    """A case of a test about a step, left out where that step is never reached."""
+    reason = "dies or fails at a step of the storage folder; test_s3_kills.py does at each call to the store"
+    marks = [pytest.mark.only_with_directory(reason)] if OF_THE_DIRECTORY & set(map(str, case)) else []
+    return pytest.param(*case, marks=marks)
 
 
 class FaultyServer(Server):

@@ -107,3 +107,18 @@ def test_uploads_are_told_with_what_the_store_has_only_where_there_is_one() -> N
     assert head.split()[-5:] == ["MODE", "IN", "STORE", "WAITING", "PROVEN"]
     assert "buffered   3.0 MiB  2.0 MiB (the store does not answer)" in first and first.endswith(" -")
     assert "native" in second and second.endswith("1.0 MiB of 5.0 MiB")
+
+
+def test_what_clients_brought_to_the_store_themselves_is_not_told_as_nothing() -> None:
+    there = {"bytes": 0, "waiting_bytes": 0, "trouble": ""}
+    native = UPLOAD | {"mode": "native", "in_store": there, "total_parts": 100, "size_bytes": 100 << 20}
+    _, unasked, asked = rendering.uploads(
+        {
+            "uploads": [
+                native | {"bytes": 0, "parts": 0},
+                native | {"bytes": 71 << 20, "parts": 71, "in_store": there | {"bytes": 71 << 20}},
+            ]
+        }
+    )
+    assert " ? of 100.0 MiB " in unasked and " ? of 100 " in unasked and unasked.endswith(" ?      0 B")
+    assert "71.0 MiB+ of 100.0 MiB" in asked and "71+ of 100" in asked and "native  71.0 MiB+" in asked

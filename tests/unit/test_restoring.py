@@ -16,7 +16,7 @@ from config import Config
 from model.clock import Clock
 from store import backups
 from store.bucket_copies import BucketCopies
-from store.layout import catalog_copy_key
+from store.layout import REGISTRY, catalog_copy_key
 from store.opening import CATALOG_NAME
 from tests.unit.store.bucket import bucket, failing, no_hook
 from tests.unit.store.shop import StillClock, shop
@@ -130,6 +130,46 @@ def test_a_catalog_that_is_there_gives_way_only_to_a_copy_that_is_named(
     code, out, _ = run(newest)
     assert code == 0
     assert "What it replaced is kept" in out
+    assert tags_in(tmp_path / "here") == ["v1", "v2"]
+
+
+def test_copies_of_another_registry_are_not_taken_unasked(tmp_path: Path, objects: MemoryStore, run: Run) -> None:
+    """Two catalogs were copied to one bucket: the newest of the one that the bucket belongs to is meant."""
+    newest, *_ = a_machine_is_lost(tmp_path, objects)
+    whose = next(key for key in objects.values if newest.removeprefix("bucket:") in key).split("/")[2]
+    others = "catalog-20990101T000000000000Z.sqlite3"
+    objects.values[catalog_copy_key(others, "abcdef")] = b"nearly empty"
+    objects.values[REGISTRY] = json.dumps({"id": whose}).encode()
+    listed = run("--list")[1]
+    assert [line.split()[-2:] for line in listed.splitlines()[1:3]] == [["abcdef", f"bucket:{others}"], [whose, newest]]
+    assert f"The bucket belongs to registry {whose}." in listed
+    assert run()[1] == f"{newest} is the catalog now.\n"
+
+
+def test_where_the_buckets_registry_has_no_copy_nothing_is_guessed(
+    tmp_path: Path, objects: MemoryStore, run: Run
+) -> None:
+    newest, *_ = a_machine_is_lost(tmp_path, objects)
+    objects.values[REGISTRY] = b'{"id": "somebody"}'
+    code, _, err = run()
+    assert code == 1
+    assert "registry somebody" in err and "--list" in err
+    assert run(newest)[0] == 0
+
+
+def test_a_catalog_without_any_name_gives_way_unasked(tmp_path: Path, objects: MemoryStore, run: Run) -> None:
+    """What a start leaves that was refused since the bucket is another registry's."""
+    newest, *_ = a_machine_is_lost(tmp_path, objects)
+
+    async def start() -> None:
+        (tmp_path / "here").mkdir()
+        async with shop(tmp_path / "here"):
+            pass
+
+    asyncio.run(start())
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert f"{newest} is the catalog now." in out
     assert tags_in(tmp_path / "here") == ["v1", "v2"]
 
 

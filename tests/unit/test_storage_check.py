@@ -23,8 +23,9 @@ from tests.support.objectstore import Bucket, ObjectStore
 from tests.support.server import Server
 from tests.support.storefaults import Call, Refusal, Slow
 
-TEMPORARY = "holdfast/uploads/0123456789abcdef/token"
-PROBE = "holdfast/probe/0123"
+TEMPORARY = "holdfast/uploads/47c1e684-5b1c-4d0e-9f57-0d5c3f1f2a60/0123456789abcdef"
+PROBE = "holdfast/probe/0123456789abcdef-parts"
+NOT_OURS = ("holdfast/uploads/plain.txt", "holdfast/uploads/mine/own.txt", "holdfast/probe/mine")
 BLOB = f"docker/registry/v2/blobs/sha256/ab/{'ab' * 32}/data"
 
 Check = Callable[..., "Said"]
@@ -170,7 +171,8 @@ def test_what_nobody_knows_is_listed_and_with_fix_removed(check: Check, bucket: 
     """H067, and issue 4: never anything that we did not make."""
     with registry:
         pass
-    for key in (TEMPORARY, PROBE, BLOB, "holdfast/other/thing", "another/program", "holdfast/catalog/note.txt"):
+    others = ("holdfast/other/thing", "another/program", "holdfast/catalog/note.txt", *NOT_OURS)
+    for key in (TEMPORARY, PROBE, BLOB, *others):
         bucket.write(key, b"x")
     mine, other = unfinished(bucket, f"{TEMPORARY}2"), unfinished(bucket, "another/program.part")
     kept = set(bucket.objects()) - {TEMPORARY, PROBE}
@@ -207,7 +209,47 @@ def test_while_a_server_runs_nothing_young_is_touched(check: Check, bucket: Buck
     with registry:
         said = check(bucket, "--fix")
         assert said.code == 0, said.out + said.err
-        assert "Nothing in the bucket is forgotten." in said.out
+        assert "Nothing older than an hour in the bucket is forgotten." in said.out
+        assert "1 younger thing may be: too young to tell while the server runs." in said.out
+        assert check(bucket, "--json").answer["too_young"] == 1
+    assert TEMPORARY in bucket.objects()
+    assert "1 forgotten thing" in check(bucket).out, "a stopped server begins nothing meanwhile"
+
+
+def test_another_registrys_bucket_is_told_of_and_nothing_is_removed_there(
+    check: Check, bucket: Bucket, registry: Server, tmp_path: Path
+) -> None:
+    """H067: the wrong data folder, whose catalog knows nothing of what the other one is uploading."""
+    with registry:
+        pass
+    mistaken = tmp_path / "mistaken"
+    mistaken.mkdir()
+    catalog = Catalog(mistaken, SystemClock())
+    catalog.open()
+    catalog.close()
+    bucket.write(TEMPORARY, b"x")
+
+    def said(*words: str) -> Said:
+        return check(bucket, *words, "--data", str(mistaken))
+
+    shown = said()
+    assert shown.code == 1
+    assert "belongs to another registry" in shown.out and "storage take-over" in shown.out
+    fixed = said("--fix")
+    assert fixed.code == 1
+    assert "registry.py: nothing was removed: the bucket belongs to another registry" in fixed.err
+    assert TEMPORARY in bucket.objects()
+
+
+def test_a_bucket_that_says_nothing_of_whose_it_is_loses_nothing(
+    check: Check, bucket: Bucket, registry: Server
+) -> None:
+    with registry:
+        pass
+    bucket.write(TEMPORARY, b"x")
+    bucket.remove("holdfast/registry")
+    assert "does not say yet which registry it belongs to" in check(bucket).out
+    assert check(bucket, "--fix").code == 1
     assert TEMPORARY in bucket.objects()
 
 
@@ -245,6 +287,7 @@ async def test_what_the_catalog_has_a_row_for_is_known(data: Path) -> None:
         "keys": ["holdfast/uploads/u1/t1", "holdfast/uploads/u2/t2"],
         "upload_ids": ["store-id-1"],
         "content": True,
+        "registry": None,
         "serving": False,
     }
 

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from handlers.readiness import Readiness
+from backends.base import Direct
+from handlers.readiness import STORE_AWAY, Readiness
 from stores import trouble_with
 from tests.http.client import Answer, Body
 from tests.http.hold.client import TEMP, Hold
@@ -82,7 +83,8 @@ async def test_while_the_store_is_away_memory_and_spool_serve_and_the_rest_is_as
     started = await hold.start(TEMP)
     assert (started.status, started.json()["mode"]) == (200, "buffered")
     await hold.close()
-    assert "store" in await readiness(oci).reason()
+    assert own_store.netloc in await readiness(oci).reason()
+    assert await readiness(oci).told() == STORE_AWAY
 
     own_store.start()
     await until(lambda: trouble_with(oci.rooms.backend) == "")
@@ -99,7 +101,12 @@ async def test_a_server_starts_while_its_store_is_away_says_so_and_finds_it_when
     caplog.set_level(logging.WARNING)
     own_store.kill()
     oci = await serve(**away.settings())
-    assert [record for record in caplog.records if record.name == "holdfast.store" and "answer" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "answer" in record.getMessage()]
+    assert said[0].startswith(f"the store http://{own_store.netloc} does not answer yet"), said
+    assert not [line for line in said if "left alone" in line or "not asked yet" in line]
+    assert "ClientConnector" not in caplog.text and "ssl:default" not in caplog.text
+    backend = oci.rooms.backend
+    assert isinstance(backend, Direct) and backend.why_not_native == "the store does not answer"
     assert "store" in await readiness(oci).reason()
     await refused_for_now(oci, "POST", f"/v2/{REPOSITORY}/blobs/uploads/?digest={digest_of(LARGE)}", LARGE)
     assert not oci.rooms.services.hold.native
@@ -131,3 +138,40 @@ async def test_nobody_is_sent_to_a_store_that_is_away(serve: Serve, away: Bucket
     own_store.start()
     await until(lambda: hold.native)
     assert (await ask(oci, "GET", target)).status == 307
+
+
+async def test_a_store_that_hangs_costs_nobody_more_than_seconds(
+    serve: Serve, away: Bucket, own_store: ObjectStore
+) -> None:
+    """H042, T08: connections are made and nothing answers; the first small PUT finds out, the next knows."""
+    oci = await serve(**away.settings())
+    await oci.push(REPOSITORY, SMALL)
+    own_store.pause()
+    try:
+        whole = f"/v2/{REPOSITORY}/blobs/uploads/?digest="
+        await refused_for_now(oci, "POST", whole + digest_of(NEXT), NEXT)
+        began_s = time.monotonic()
+        await refused_for_now(oci, "POST", whole + digest_of(LARGE), LARGE)
+        assert time.monotonic() - began_s < 5.0
+    finally:
+        own_store.go_on()
+    await until(lambda: trouble_with(oci.rooms.backend) == "")
+    await oci.push(REPOSITORY, NEXT)
+
+
+async def test_a_server_starts_while_its_store_hangs_and_says_what_it_waits_for(
+    serve: Serve, away: Bucket, own_store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    own_store.pause()
+    try:
+        began_s = time.monotonic()
+        oci = await serve(**away.settings())
+        assert time.monotonic() - began_s < 12.0
+    finally:
+        own_store.go_on()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == f"asking the store http://{own_store.netloc}, which does not answer at once"
+    assert said[1].startswith(f"the store http://{own_store.netloc} does not answer yet, and is waited for: no answer")
+    await until(lambda: trouble_with(oci.rooms.backend) == "")
+    await oci.push(REPOSITORY, LARGE)

@@ -281,12 +281,16 @@ async def test_a_store_that_is_too_slow_is_given_up(bucket: Bucket, monkeypatch:
 async def test_what_a_killed_look_left_goes_with_a_look_an_hour_later(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bucket.write(f"{PROBES}left", b"x")
-    bucket.store.client.create_multipart_upload(Bucket=bucket.name, Key=f"{PROBES}left-forms")
+    left, others = f"{PROBES}0123456789abcdef", f"{PROBES}mine.txt"
+    bucket.write(left, b"x")
+    bucket.store.client.create_multipart_upload(Bucket=bucket.name, Key=f"{left}-forms")
     settings = settings_of(bucket)
     async with opened(settings) as backend:
         await look(backend.calls, settings, SystemClock(), backend.calls.session)
         assert (len(bucket.objects()), len(bucket.uploads())) == (1, 1), "it may be another process's, at work now"
+        bucket.write(others, b"x")
         monkeypatch.setattr("backends.s3.reaching.HOUR_S", -5)
         await look(backend.calls, settings, SystemClock(), backend.calls.session)
+    assert list(bucket.objects()) == [others], "no look gives that name"
+    bucket.store.client.delete_object(Bucket=bucket.name, Key=others)
     assert_clean(bucket)

@@ -1,6 +1,7 @@
 """What a bucket is looked through for: every page of it, ages by the store's clock, and nothing that is not ours."""
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from model.errors import StorageFailed
 
 NOW_S = 1_795_262_400.0
 HOUR_AGO = datetime.fromtimestamp(NOW_S - 3600, UTC)
+
+OF_OURS = "holdfast/uploads/47c1e684-5b1c-4d0e-9f57-0d5c3f1f2a60/0123456789abcde"
 
 
 class Noon(Clock):
@@ -59,8 +62,8 @@ class Pages:
 
 def looked_through(pages: Pages, *, skew_s: float = 0.0, prefix: str = "") -> Checked:
     settings = StoreSettings(bucket="b", endpoint="http://10.0.0.5", prefix=prefix)
-    calls: Any = pages
-    return Checked(Findings(when_s=0.0, reachable=True, skew_s=skew_s), calls, settings, Noon())
+    backend: Any = SimpleNamespace(calls=pages)
+    return Checked(Findings(when_s=0.0, reachable=True, skew_s=skew_s), backend, settings, Noon())
 
 
 async def test_every_page_is_looked_at() -> None:
@@ -86,10 +89,10 @@ async def test_ages_are_told_by_the_stores_own_clock(skew_s: float, age_s: float
 def test_what_has_a_row_is_known_by_its_key_or_by_the_stores_id() -> None:
     """H067."""
     row, by_id, young, old = (
-        Thing("holdfast/uploads/u1/t", 9e9),
-        Thing("holdfast/uploads/u2/t", 9e9, upload_id="mine"),
-        Thing("holdfast/uploads/u3/t", 10.0),
-        Thing("holdfast/uploads/u4/t", 3600.0),
+        Thing(f"{OF_OURS}1", 9e9),
+        Thing(f"{OF_OURS}2", 9e9, upload_id="mine"),
+        Thing(f"{OF_OURS}3", 10.0),
+        Thing(f"{OF_OURS}4", 3600.0),
     )
     known = Known(frozenset({row.key}), frozenset({"mine"}))
     assert forgotten(Holdings([row, by_id, young, old]), known, older_than_s=3600.0) == [old]
@@ -97,6 +100,23 @@ def test_what_has_a_row_is_known_by_its_key_or_by_the_stores_id() -> None:
     assert strangers(
         Holdings(elsewhere=[Thing("x", 1.0, upload_id="mine"), Thing("y", 1.0, upload_id="z")]), known
     ) == [Thing("y", 1.0, upload_id="z")]
+
+
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [
+        (f"{OF_OURS}1", True),
+        (f"{OF_OURS}1{'0' * 16}", True),
+        ("holdfast/probe/0123456789abcdef", True),
+        ("holdfast/probe/0123456789abcdef-copied-parts", True),
+        ("holdfast/uploads/plain.txt", False),
+        ("holdfast/uploads/mine/own.txt", False),
+        (f"{OF_OURS}1/more", False),
+        ("holdfast/probe/mine", False),
+    ],
+)
+def test_what_somebody_else_put_there_is_never_forgotten(key: str, ours: bool) -> None:
+    assert bool(forgotten(Holdings([Thing(key, 9e9)]), Known(), older_than_s=0.0)) is ours
 
 
 async def test_only_what_is_ours_is_removed_and_nothing_else_is_tried() -> None:

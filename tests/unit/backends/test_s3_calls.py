@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backends.base import FileSlice, KeyMissing, MultipartGone, StoreUnavailable
-from backends.s3 import calls, transfer
+from backends.s3 import calls, control, transfer
 from backends.s3.circuit import FAILURES_TO_OPEN, FIRST_PAUSE_S, State
 from backends.s3.credentials import LOOK_AGAIN_S
 from backends.s3.errors import StoreDenied
@@ -422,6 +424,55 @@ async def test_a_store_that_hangs_is_given_up(rig: Rig, call: Call, monkeypatch:
         await asked[call]()
     assert 1 <= rule.struck <= BROKEN.tries
     assert source.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("call", [Call.PUT, Call.GET, Call.CREATE])
+async def test_a_store_that_hangs_is_left_alone_at_once(rig: Rig, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One small call in vain is enough: who comes next is told within no time."""
+    await rig.put("a/b", CONTENT)
+    rig.clock.move(1.0)
+    for module, name in ((transfer, "ANSWER_S"), (transfer, "FIRST_BYTE_S"), (calls, "ASK_S"), (control, "ASK_S")):
+        monkeypatch.setattr(module, name, 0.5)
+    monkeypatch.setattr(calls, "BROKEN", replace(BROKEN, whole_s=0.0))
+    rig.proxy.on(Held("before"), call)
+    asked: dict[Call, Callable[[], Coroutine[Any, Any, object]]] = {
+        Call.PUT: lambda: rig.put("a/c", CONTENT),
+        Call.GET: lambda: rig.get("a/b"),
+        Call.CREATE: lambda: rig.backend.begin("a/b"),
+    }
+    task = asyncio.ensure_future(asked[call]())
+    async with asyncio.timeout(20):
+        while rig.calls.circuit.state is State.CLOSED and not task.done():
+            await asyncio.wait({task}, timeout=0.02)
+    assert rig.calls.circuit.state is not State.CLOSED
+    assert len(rig.proxy.asked(call)) <= 2  # the first of them was the one before
+    rig.proxy.clear()
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def test_the_time_for_an_answer_grows_with_what_was_sent() -> None:
+    assert transfer.answer_s(3000) < 11
+    assert transfer.answer_s(16 * MIB) == transfer.ANSWER_S + 4
+    assert transfer.answer_s(10**12) == transfer.LONGEST_ANSWER_S
+
+
+async def test_who_is_not_there_is_told_without_the_names_of_errors(rig: Rig) -> None:
+    rig.proxy.down()
+    for asked in (rig.backend.begin, rig.get):
+        with pytest.raises(StoreUnavailable):
+            await asked("a/b")
+        assert rig.calls.circuit.reason.startswith(f"nobody answers at {rig.proxy.url} (Connection refused)")
+
+
+async def test_a_store_that_fails_at_one_thing_serves_everything_else(rig: Rig) -> None:
+    await rig.put("a/b", CONTENT)
+    rig.proxy.on(INTERNAL, Call.COPY)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await rig.backend.copy("a/b", "a/c", len(CONTENT))
+    assert rig.calls.circuit.state is State.CLOSED
+    await rig.put("a/d", CONTENT)
 
 
 async def test_a_store_that_takes_no_more_bytes_is_given_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

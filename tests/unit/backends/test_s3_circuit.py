@@ -28,6 +28,43 @@ def test_a_few_failures_in_a_row_open_it_and_fewer_do_not() -> None:
     assert opened(Moved()).state is State.OPEN
 
 
+def failed_at(*operations: str) -> State:
+    """The state after so many failures in a row."""
+    circuit = Circuit(Moved())
+    for operation in operations:
+        circuit.failed("500", at=operation)
+    return circuit.state
+
+
+def test_errors_of_one_operation_open_nothing_and_those_of_two_do() -> None:
+    """A copy that never works is no dead store; no answer at all counts for every operation."""
+    copies = ["copy"] * 3 * FAILURES_TO_OPEN
+    assert failed_at(*copies) is State.CLOSED
+    assert failed_at(*copies, "head") is State.OPEN
+    assert failed_at(*copies, "") is State.OPEN
+
+
+def test_an_answer_ends_what_is_counted_of_operations() -> None:
+    circuit = opened(Moved())
+    circuit.answered()
+    for _ in range(FAILURES_TO_OPEN):
+        circuit.failed("500", at="copy")
+    assert circuit.state is State.CLOSED
+
+
+def test_one_call_that_hung_opens_it() -> None:
+    circuit = Circuit(Moved())
+    circuit.failed("no answer in time", hung=True)
+    assert (circuit.state, circuit.wait_s) == (State.OPEN, FIRST_PAUSE_S)
+
+
+def test_who_tells_it_himself_keeps_it_quiet(caplog: pytest.LogCaptureFixture) -> None:
+    circuit = Circuit(Moved())
+    circuit.quiet = True
+    circuit.failed("no answer in time", hung=True)
+    assert caplog.records == []
+
+
 def test_nothing_goes_out_until_the_pause_is_over() -> None:
     clock = Moved()
     circuit = opened(clock)

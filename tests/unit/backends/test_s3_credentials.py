@@ -171,3 +171,38 @@ def test_a_session_token_is_not_told_to_the_log() -> None:
     told = refused.remedy(refusal, settings, "one", canonical=ours)
     assert "session token" in told
     assert "hidden" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("garbage", "no keys in it"),
+        ("AWS_ACCESS_KEY_ID=three", "no AWS_SECRET_ACCESS_KEY in it"),
+        ("AWS_SECRET_ACCESS_KEY=3", "no AWS_ACCESS_KEY_ID in it"),
+    ],
+)
+async def test_a_file_that_became_useless_is_told_once_and_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, told: str
+) -> None:
+    """M17: the next start would refuse it, so the operator must hear of it now."""
+    file, clock = tmp_path / "keys.env", Moved()
+    file.write_text("AWS_ACCESS_KEY_ID=one\nAWS_SECRET_ACCESS_KEY=1\n")
+    made = await keys(clock, credentials_file=file)
+    file.write_text(text)
+    for _ in range(3):
+        clock.move(LOOK_AGAIN_S)
+        assert await made.current() == ONE
+    assert caplog.text.count(f"has {told}; the keys stay as they were") == 1
+    with pytest.raises(StoreRefused, match=told):
+        await keys(credentials_file=file)
+
+
+async def test_a_file_that_is_gone_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, clock = tmp_path / "keys.env", Moved()
+    file.write_text("AWS_ACCESS_KEY_ID=one\nAWS_SECRET_ACCESS_KEY=1\n")
+    made = await keys(clock, credentials_file=file)
+    file.unlink()
+    for _ in range(3):
+        clock.move(LOOK_AGAIN_S)
+        await made.current()
+    assert caplog.text.count("cannot be read any more") == 1

@@ -144,3 +144,11 @@ def test_retry_after_is_a_number_or_a_date() -> None:
 
 def test_what_a_server_says_cannot_move_the_cursor() -> None:
     assert str(Busy("no\x1b[2J\n", 503, None)) == "no [2J "
+
+
+def test_when_all_has_gone_it_says_whose_turn_it_is() -> None:
+    """Not that nothing moves: the registry proves what it received, which may take minutes."""
+    progress = Progress(Page(), "pushing", Hand())
+    progress.expect(MIB)
+    progress.moved(MIB)
+    assert progress.told() == "pushing: 1.0 MiB of 1.0 MiB, 100%; the registry is checking it"

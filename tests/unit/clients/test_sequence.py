@@ -119,6 +119,25 @@ async def test_a_lost_answer_to_the_closing_put_is_settled_by_looking(big: Path)
         assert len(fake.of("head")) == 2
 
 
+async def test_a_small_blob_that_cannot_be_stored_now_stays_in_its_session(tmp_path: Path) -> None:
+    """A store that is away for ten minutes must not cost sixty sessions."""
+    small = some_file(tmp_path / "small.bin", 1000)
+    async with plain() as fake:
+        fake.faults["put"] = [Status(503)] * 3
+        await pushed(fake.url, small)
+        assert fake.blobs[sha256(small)] == small.read_bytes()
+        assert len(fake.of("post")) == 2, "one for the blob, one for its config"
+        assert len(fake.of("status")) == 3
+
+
+async def test_a_small_blob_gets_another_session_when_its_own_is_gone(tmp_path: Path) -> None:
+    small = some_file(tmp_path / "small.bin", 1000)
+    async with plain() as fake:
+        fake.faults["put"], fake.faults["status"] = [Status(503)], [Status(404)]
+        await pushed(fake.url, small)
+        assert fake.blobs[sha256(small)] == small.read_bytes()
+
+
 async def test_what_gave_up_goes_on_from_where_the_server_stands(big: Path) -> None:
     """The journal keeps the Location; the bytes before it are not sent again."""
     async with plain() as fake:

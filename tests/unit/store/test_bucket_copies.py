@@ -13,7 +13,7 @@ from model.errors import StorageFailed, StorageFull
 from model.units import DAY_S, HOUR_S
 from store import backups, setting_rows
 from store.backups import FOLDER_NAME, KEPT, keep_daily, list_backups, restore
-from store.bucket_copies import BucketCopies, copies_in, fetch, has_copies, keeps_copies
+from store.bucket_copies import BucketCopies, copies_in, fetch, has_copies, keeps_copies, registry_id
 from store.layout import BLOBS, CATALOG_COPIES, catalog_copy_key
 from store.right_store import WrongStore, require_right_store
 from store.setting_rows import keep_noting, note_store
@@ -85,7 +85,7 @@ async def test_the_newest_copy_is_there_and_seven_are_kept(tmp_path: Path) -> No
         assert sorted(path.name for path in (tmp_path / FOLDER_NAME).iterdir()) == sorted(await names(shelf.objects))
         for copy in await copies_in(shelf.objects):
             assert copy.taken_at_s == backups.taken_at_s(copy.name)
-            assert copy.size_bytes == len(shelf.objects.values[catalog_copy_key(copy.name)])
+            assert copy.size_bytes == len(shelf.objects.values[catalog_copy_key(copy.name, copy.registry)])
 
 
 async def test_what_is_there_already_is_not_sent_again(tmp_path: Path) -> None:
@@ -114,6 +114,25 @@ async def test_a_new_catalog_beside_the_copies_of_another_takes_none_of_them_awa
             await a_day_passes(shelf, copies)
         assert set(theirs) < set(shelf.objects.values)
         assert len(await names(shelf.objects)) == 2 * KEPT
+
+
+async def test_copies_say_which_registry_they_are_of_in_the_bucket_as_in_themselves(tmp_path: Path) -> None:
+    async with bucket(tmp_path) as shelf:
+        await shelf.store.push_image("a", "v1")
+        await shelf.store.catalog.backup()  # before there is an id
+        await BucketCopies(shelf.store.catalog, shelf.objects).keep_up()
+        own = await registry_id(shelf.store.catalog)
+        [copy] = await copies_in(shelf.objects)
+        assert copy.registry == own == backups.registry_in(list_backups(tmp_path)[0].path)
+
+
+async def test_a_bucket_that_is_not_known_to_be_ours_gets_no_copy(tmp_path: Path) -> None:
+    async with bucket(tmp_path) as shelf:
+        await shelf.store.push_image("a", "v1")
+        await shelf.store.catalog.backup()
+        with pytest.raises(StorageFailed, match="not known to be this registry's"):
+            await BucketCopies(shelf.store.catalog, shelf.objects, lambda: False).keep_up()
+        assert await copies_in(shelf.objects) == []
 
 
 async def test_a_restored_catalog_knows_which_copies_are_its_own(tmp_path: Path) -> None:
@@ -215,8 +234,10 @@ async def test_a_bucket_without_any_blob_is_refused_when_the_catalog_knows_some(
         await require_right_store(shelf.store.catalog, shelf.objects)
         await shelf.store.push_blob("a", LARGE)
         await require_right_store(shelf.store.catalog, shelf.objects)
+        wrong = MemoryStore()
         with pytest.raises(WrongStore, match="s3_bucket"):
-            await require_right_store(shelf.store.catalog, MemoryStore())
+            await require_right_store(shelf.store.catalog, wrong)
+        assert wrong.values == {}, "nothing says that it is ours"
 
 
 async def test_a_bucket_whose_blobs_are_all_not_settled_yet_is_the_right_one(tmp_path: Path) -> None:
@@ -226,22 +247,6 @@ async def test_a_bucket_whose_blobs_are_all_not_settled_yet_is_the_right_one(tmp
         await require_right_store(shelf.store.catalog, shelf.objects)
         with pytest.raises(WrongStore):
             await require_right_store(shelf.store.catalog, MemoryStore())
-
-
-@pytest.mark.parametrize("pushed", [False, True])
-async def test_an_empty_catalog_beside_copies_is_one_line_that_names_the_command(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, pushed: bool
-) -> None:
-    async with bucket(tmp_path) as shelf:
-        shelf.objects.values[catalog_copy_key("catalog-20200101T000000000000Z.sqlite3")] = b"a catalog"
-        if pushed:
-            await shelf.store.push_image("a", "v1")
-        with caplog.at_level(logging.WARNING):
-            await require_right_store(shelf.store.catalog, shelf.objects)
-    assert [record for record in caplog.records if "registry.py restore --list" in record.message] == (
-        [] if pushed else caplog.records
-    )
-    assert len(caplog.records) == (0 if pushed else 1)
 
 
 async def test_a_dead_store_does_not_keep_the_server_from_starting(
@@ -259,7 +264,7 @@ async def test_the_stores_version_is_kept_and_a_change_is_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """G12: kept in the catalog, with a line when it changes."""
-    with caplog.at_level(logging.INFO, "store.setting_rows"):
+    with caplog.at_level(logging.INFO, "holdfast.store"):
         for server in ("MinIO/1", "MinIO/1", "", "MinIO/2"):
             async with bucket(tmp_path) as shelf:
                 await note_store(shelf.store.catalog, server)
@@ -281,7 +286,7 @@ async def test_a_store_that_is_replaced_while_the_server_runs_is_noticed(
             raise asyncio.CancelledError
 
     async with bucket(tmp_path) as shelf:
-        with monkeypatch.context() as patched, caplog.at_level(logging.INFO, "store.setting_rows"):
+        with monkeypatch.context() as patched, caplog.at_level(logging.INFO, "holdfast.store"):
             patched.setattr(asyncio, "sleep", pass_time)
             with pytest.raises(asyncio.CancelledError):
                 await keep_noting(shelf.store.catalog, lambda: found[0])

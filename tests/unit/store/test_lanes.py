@@ -91,7 +91,7 @@ async def test_what_fails_is_tried_again_ever_more_rarely_and_said_once(
 
     worker = Lanes("settling", work, at_once=2)
     worker.add("a")
-    with caplog.at_level(logging.INFO, "store.lanes"):
+    with caplog.at_level(logging.INFO, "holdfast.catalog"):
         async with running(worker):
             await worker.idle()
     assert rests == [1, 2, 4, 8, 16, 32, 60, 60, 60]
