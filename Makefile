@@ -23,10 +23,14 @@ help: ## this list
 run: $(VENV)/runtime.stamp ## serve on LISTEN (127.0.0.1:5000), keep everything in DATA (./data); ARGS: more flags of `serve`
 	@exec $(PY) registry.py serve --listen $(LISTEN) --data $(DATA) $(ARGS)
 
+# Kills at each step of what is written to the folder. Those of what is written to a store are tests/faults/test_s3_kills.py;
+# with content in a store these cover the same code once more, and take long: `make release-check` runs them so as well.
+STEPS := tests/faults/test_named_steps.py tests/faults/test_part_steps.py
+
 test: venv ## run every test, then again what can run on S3; ARGS: what to hand to pytest instead of that
 ifeq ($(strip $(ARGS)),)
 	$(PY) -m pytest
-	$(PY) -m pytest --store s3 tests/interop tests/faults tests/http
+	$(PY) -m pytest --store s3 tests/interop tests/faults tests/http $(STEPS:%=--ignore=%)
 else
 	$(PY) -m pytest $(ARGS)
 endif
@@ -61,6 +65,7 @@ FAST := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['proje
 
 release-check: lint test ## whether this tree could be released: checks, all tests and the big ones (BIG_GIB=20), nothing uncommitted, changelog
 	$(PY) -m pytest tests/big/*.py
+	$(PY) -m pytest --store s3 $(STEPS)
 	@test -z "$$(git status --porcelain)" || { git status --short; echo "commit or remove these first"; exit 1; }
 	@version=$$($(PY) -c 'from model.version import VERSION; print(VERSION)'); \
 	grep -q "^## $$version" CHANGELOG.md || { echo "CHANGELOG.md has no section $$version"; exit 1; }; \

@@ -15,6 +15,8 @@ from tests.faults.hold import SMALL_PARTS, Hold, cut, etag, etags, problems
 from tests.support.faulty import check_in_order, check_log
 from tests.support.server import Server
 
+pytestmark = pytest.mark.only_with_directory("hurts parts that rest in the spool; on S3 they are sent on and leave it")
+
 PART: Final = 400_001
 COUNT: Final = 4
 HURT: Final = 2

@@ -167,6 +167,8 @@ def expired(site: Site, folder: Path) -> None:
     site.server.start()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(500)
 def test_what_the_dead_began_and_nobody_ends_expires_and_leaves_nothing(
     object_store: ObjectStore, tmp_path: Path
 ) -> None:

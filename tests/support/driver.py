@@ -59,6 +59,11 @@ class Driver:
             self._buckets[data] = self._store.new_bucket(f"{about or 'data'}-{secrets.token_hex(6)}")
         return self._buckets[data]
 
+    def moved(self, before: Path, after: Path) -> None:
+        """A data folder is elsewhere now; its content is where it was."""
+        if before.resolve() in self._buckets:
+            self._buckets[after.resolve()] = self._buckets.pop(before.resolve())
+
     def settings(self, data: Path) -> dict[str, str]:
         """What the configuration of a server over that folder needs, by the settings' names."""
         bucket = self.bucket(data)
