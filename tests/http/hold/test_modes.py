@@ -29,6 +29,7 @@ def lines(told: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in told.records if record.name == "holdfast.hold"]
 
 
+@pytest.mark.only_with_directory("the words of a folder; a store has its own in test_pages_s3")
 async def test_a_hold_says_what_it_can_do(hold: Hold) -> None:
     """H033, H034, H040, H041, H043, H046, H157."""
     said = (await hold.call("GET", "/capabilities")).json()
@@ -213,6 +214,7 @@ async def test_no_line_holds_a_signature_or_a_secret(opened: Open, told: pytest.
     assert "X-Amz-Signature" not in everything and TOKEN not in everything
 
 
+@pytest.mark.only_with_directory("the words of a folder; a store has its own in test_pages_s3")
 def test_a_real_server_tells_its_modes_once_and_an_upload_with_its_keys(tmp_path) -> None:
     """H046, H131, H132, H133."""
     with Server(tmp_path / "data", env={"DISABLE_PRESIGNED_URLS": "true"}) as server:

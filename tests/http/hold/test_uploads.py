@@ -45,6 +45,7 @@ async def test_who_says_the_size_is_told_how_to_cut(hold: Hold) -> None:
     assert (camel["partSize"], camel["totalParts"]) == (3_000, 4)
 
 
+@pytest.mark.only_with_directory("what goes on to a store while it arrives needs no room for the whole")
 async def test_what_the_disk_has_no_room_for_is_refused_at_the_start(hold: Hold) -> None:
     """H103, H148: not after hours."""
     answer = await hold.start(DIGEST, size=2**60)
@@ -277,6 +278,7 @@ async def test_a_part_whose_sender_vanished_is_not_there_and_can_be_sent_again(h
     assert (await hold.complete(upload_id, digest_of(b"whole"), [part])).status == 200
 
 
+@pytest.mark.only_with_directory("looks for the part in the spool, which it leaves for the store")
 @pytest.mark.parametrize("more", [{}, {"size": 9_000, "part_size": 4_000}], ids=["undeclared", "declared"])
 async def test_a_part_lies_on_the_disk_when_it_is_answered(hold: Hold, more: Json) -> None:
     """H021, H176, H205, H207, T07: at its place in the whole, where that is known, and never in memory alone."""

@@ -172,6 +172,7 @@ async def test_a_manifest_whose_client_vanishes_is_not_stored(oci: Serving) -> N
     assert (await oci.manifest(REPOSITORY, digest_of(whole))).status == 404
 
 
+@pytest.mark.only_with_directory("turns the clock, which the signatures for a store do not survive")
 async def test_rule_15_idle_sessions_end_by_their_last_use(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """H064, H066: idle time counts, and how much of it is a setting."""
     clock = HandClock()
