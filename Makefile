@@ -65,6 +65,7 @@ FAST := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['proje
 
 release-check: lint test ## whether this tree could be released: checks, all tests and the big ones (BIG_GIB=20), nothing uncommitted, changelog
 	$(PY) -m pytest tests/big/*.py
+	$(PY) -m pytest --all tests/faults/test_s3_*.py tests/interop/test_s3_flows.py
 	$(PY) -m pytest --store s3 $(STEPS)
 	@test -z "$$(git status --porcelain)" || { git status --short; echo "commit or remove these first"; exit 1; }
 	@version=$$($(PY) -c 'from model.version import VERSION; print(VERSION)'); \

@@ -1,11 +1,14 @@
-"""What holds for every test: in CI nothing may be skipped, and `--store` says where servers keep content.
+"""What holds for all tests: in CI nothing may be skipped; `--store` says where servers keep content, `--all` means all.
 
 A person's machine may lack root or a client; there a skip says so and the run stays green. In CI the same skip would
 mean that a promise has silently stopped being checked, so there it turns the whole run red and names the reasons.
+
+Some suites have a case for each step of each story, of which each takes seconds: a usual run takes one in some of them
+(`one_in`), the release check all.
 """
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
 import pytest
@@ -20,6 +23,7 @@ __all__ = ["bucket", "debian_store", "object_store", "object_store_of", "own_sto
 SKIPPED: Final = pytest.StashKey[list[str]]()
 LEFT_OUT: Final = pytest.StashKey[Counter[str]]()
 DIRECTORY: Final = "only_with_directory"
+ONE_IN: Final = "one_in"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--store", choices=["filesystem", "s3"], default=told(), help="where the servers of the suites keep content"
     )
+    parser.addoption("--all", action="store_true", help="every case of the suites of which usually one in some is run")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,10 +46,12 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On S3 leave out what says, with its reason, that it is about the directory."""
-    reasons = {item: _why_directory(item) for item in items}
-    if DRIVER.on_s3:
-        left_out = [item for item in items if reasons[item]]
+    """Leave out what says, with its reason, that it is about the directory (on S3), or is left to the release check."""
+    reasons = {item: (_why_directory(item) if DRIVER.on_s3 else "") for item in items}
+    if not config.getoption("--all"):
+        reasons |= {item: "left to `make release-check`" for item in _beyond_one_in(items) if not reasons[item]}
+    left_out = [item for item in items if reasons[item]]
+    if left_out:
         config.hook.pytest_deselected(items=left_out)
         config.stash[LEFT_OUT].update(reason for reason in reasons.values() if reason)
         items[:] = [item for item in items if not reasons[item]]
@@ -77,9 +84,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which tests were skipped and that this is why the run is red, and which a run on S3 left out and why."""
+    """Say which tests were skipped and that this is why the run is red, and which were left out and why."""
     if config.stash[LEFT_OUT]:
-        terminalreporter.section("left out on S3")
+        terminalreporter.section("left out of this run")
         for reason, count in config.stash[LEFT_OUT].most_common():
             terminalreporter.line(f"{count:4d}  {reason}")
     if needs.in_ci() and config.stash[SKIPPED]:
@@ -91,6 +98,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     """What the skip said for itself."""
     return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+
+def _beyond_one_in(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    """All cases of the suites marked so but the first, and then each so-manieth."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker(ONE_IN)
+        if mark is not None:
+            story = item.nodeid.partition("[")[0]
+            if seen[story] % mark.args[0]:
+                yield item
+            seen[story] += 1
 
 
 def _why_directory(item: pytest.Item) -> str:

@@ -102,6 +102,7 @@ def died_at(site: Site, scenario: s.Scenario, call: Call, passing: int, where: W
     site.proxy.clear()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("kind", "call", "passing", "where"), DEATHS, ids=named)
 def test_after_a_death_at_a_call_what_was_answered_is_there_and_the_client_comes_to_its_end(
     site: Site, kind: type[s.Scenario], call: Call, passing: int, where: Where
@@ -115,6 +116,7 @@ def test_after_a_death_at_a_call_what_was_answered_is_there_and_the_client_comes
     site.settled()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("kind", "call", "passing"), LATE, ids=named)
 def test_a_request_of_the_dead_that_reaches_the_store_late_changes_nothing(
     site: Site, kind: type[s.Scenario], call: Call, passing: int
@@ -128,6 +130,7 @@ def test_a_request_of_the_dead_that_reaches_the_store_late_changes_nothing(
     assert site.client.has_whole(scenario.repository, scenario.content)
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("kind", [sc.Sliced, sc.InParts, sc.InPartsWithoutASize, sc.Moved, sc.GivenUp], ids=named)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.timeout(300)

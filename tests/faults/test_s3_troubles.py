@@ -71,6 +71,7 @@ def whole_life(client: Hold, name: str) -> dict[str, bytes]:
     return {digest(content): content for content in (small, sliced, parted, moved)}
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("what", ONCE)
 def test_what_happens_once_at_each_kind_of_call_no_client_notices(site: Site, what: str) -> None:
     """T01, T08, H181, H200: tried again inside; no answer is worse, no byte is other, and nothing is left behind."""
@@ -169,6 +170,7 @@ class InParts(Way):
         return self.client.complete(self.upload_id, digest(self.content), etags(cut(self.content, PART)))
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("what", LASTING)
 @pytest.mark.parametrize(
     ("way", "call"),
@@ -192,6 +194,7 @@ def test_what_lasts_is_said_soon_and_the_same_request_succeeds_when_it_is_over(
     site.settled()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("what", LASTING)
 @pytest.mark.parametrize("call", [Call.COPY, Call.DELETE, Call.ABORT], ids=str)
 def test_what_is_done_in_the_background_waits_and_nobody_else_does(site: Site, call: Call, what: str) -> None:

@@ -86,6 +86,7 @@ def mode_of(place: Place, upload_id: str) -> str:
     return found[1].lower()
 
 
+@pytest.mark.one_in(2)
 def test_an_image_goes_and_comes_back_by_skopeo(place: Place, tmp_path: Path, layout: Layout) -> None:
     """H041, T01: buffered or not makes no difference to OCI clients."""
     image = layout.name(layouts.small_image(layout, "flows"))
@@ -156,6 +157,7 @@ def test_a_wrong_digest_and_an_abort_leave_nothing(place: Place) -> None:
     assert place.bucket.objects("docker/") == {}
 
 
+@pytest.mark.one_in(3)
 def test_our_own_push_survives_the_death_of_the_registry_in_its_middle(place: Place, tmp_path: Path) -> None:
     """H070, H071, H115, T09: the same command goes on where it stopped."""
     big, commands = some_file(tmp_path / "big.bin", 6 * PART + 5), Commands(tmp_path / "home")
