@@ -104,11 +104,11 @@ async def test_where_there_can_be_no_socket_the_server_runs_without_and_says_so(
 
 
 async def test_every_operation_can_be_asked_for(tmp_path: Path) -> None:
-    """None is unknown to the socket; those that need parameters say which."""
+    """None is unknown to the socket; those that need parameters, or a bucket, say so."""
     async with running(config_of(tmp_path)):
         for name in OPERATIONS:
             status, answer = await say(tmp_path, post(f"/{name}", b"{}"))
-            assert status in (200, 400), answer
+            assert status in ((405,) if name == "storage.take-over" else (200, 400)), answer
             assert status == 200 or "missing a required argument" in answer["errors"][0]["message"]
 
 

@@ -236,6 +236,6 @@ async def test_the_operator_sees_which_way_uploads_go_and_what_the_store_has_of_
     head, *lines = rendering.uploads(await told())
     assert head.split()[-4:] == ["MODE", "IN", "STORE", "WAITING"]
     assert [line.split()[-5:] for line in lines] == [
-        ["native", "5.0", "MiB", "0", "B"],
+        ["native", "5.0", "MiB+", "0", "B"],
         ["buffered", "5.0", "MiB", "0", "B"],
     ]
