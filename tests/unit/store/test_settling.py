@@ -35,13 +35,16 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_many_are_settled_two_at_a_time(tmp_path: Path) -> None:
     copying = most = 0
+    together = asyncio.Event()
 
     async def count(verb: str, key: str) -> None:
         nonlocal copying, most
         if verb == "copy":
             copying += 1
             most = max(most, copying)
-            await asyncio.sleep(0)
+            if copying == AT_ONCE:
+                together.set()
+            await together.wait()
 
     async def counted(verb: str, key: str) -> None:
         nonlocal copying
