@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from backends.base import FileSlice, RemotePart, in_thread
@@ -190,7 +191,7 @@ class Sending:
     def _take(self) -> None:
         """Give the slices that are new to the store."""
         for each in self.spool.slices[self._handed :]:
-            self._send(each, lambda part, each=each: self._confirmed(each, part))  # type: ignore[misc]
+            self._send(each, partial(self._confirmed, each))
             self._handed = each.number
         if self._remote is not None:
             self._remote.wake()
@@ -282,7 +283,7 @@ class Sending:
                 return
             log.warning("the spool's file system cannot let go of a part of a file: uploads take all their room in it")
             for each in going:
-                self._send(each, lambda part, each=each: self._confirmed(each, part))  # type: ignore[misc]
+                self._send(each, partial(self._confirmed, each))
 
     def _to_let_go(self) -> list[Slice]:
         """Slices behind the floor that are confirmed without a gap, and old enough."""

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -105,7 +106,7 @@ def _sha256(source: FileSlice) -> str:
     try:
         at, stop = source.start, source.start + source.length_bytes
         while at < stop:
-            count = _guarded(lambda at=at: os.preadv(descriptor, [buffer[: min(PIECE_BYTES, stop - at)]], at))  # type: ignore[misc]
+            count = _guarded(partial(os.preadv, descriptor, [buffer[: min(PIECE_BYTES, stop - at)]], at))
             if not count:
                 raise StorageFailed("what is to be stored ends too early")
             running.update(buffer[:count])

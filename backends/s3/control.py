@@ -125,7 +125,7 @@ def _sending_by(session: "aiohttp.ClientSession") -> Any:
     import aiohttp
     from aiobotocore.httpsession import AIOHTTPSession
 
-    class Ours(AIOHTTPSession):  # type: ignore[misc]
+    class Ours(AIOHTTPSession):  # type: ignore[misc]  # it comes without types
         """Requests by the session that is there."""
 
         async def _get_session(self, proxy_url: str | None) -> aiohttp.ClientSession:

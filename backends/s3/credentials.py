@@ -169,7 +169,7 @@ def for_botocore(keys: Keys) -> Any:
     from aiobotocore.credentials import AioCredentials
     from botocore.credentials import ReadOnlyCredentials
 
-    class Current(AioCredentials):  # type: ignore[misc]
+    class Current(AioCredentials):  # type: ignore[misc]  # it comes without types
         """Credentials that are looked up at each signature."""
 
         async def get_frozen_credentials(self) -> Any:
