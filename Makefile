@@ -27,10 +27,16 @@ run: $(VENV)/runtime.stamp ## serve on LISTEN (127.0.0.1:5000), keep everything 
 # with content in a store these cover the same code once more, and take long: `make release-check` runs them so as well.
 STEPS := tests/faults/test_named_steps.py tests/faults/test_part_steps.py
 
-test: venv ## run every test, then again what can run on S3; ARGS: what to hand to pytest instead of that
+# Two runs at a time: most of their time they wait for servers to start, to be killed and to come back.
+ON_S3 := $(PY) -m pytest --store s3 tests/interop tests/faults tests/http $(STEPS:%=--ignore=%)
+
+test: venv ## run every test, and beside them those that can run on S3 there; ARGS: what to hand to pytest instead of that
 ifeq ($(strip $(ARGS)),)
-	$(PY) -m pytest
-	$(PY) -m pytest --store s3 tests/interop tests/faults tests/http $(STEPS:%=--ignore=%)
+	@mkdir -p build; $(ON_S3) > build/test-s3.log 2>&1 & on_s3=$$!; \
+	trap 'kill $$on_s3 2>/dev/null' INT TERM; \
+	status=0; $(PY) -m pytest || status=$$?; \
+	echo "The tests that run on S3 as well:"; \
+	wait $$on_s3 || status=$$?; cat build/test-s3.log; exit $$status
 else
 	$(PY) -m pytest $(ARGS)
 endif

@@ -43,7 +43,7 @@ from store.right_store import Ownership, require_right_store
 from store.setting_rows import keep_noting
 from store.settling import Settler
 from store.tags import Tags
-from stores import Remote, open_backend, proves_copies, whenever_back
+from stores import Remote, check_settings, is_away, open_backend, proves_copies, whenever_back
 
 WORKERS = 8
 """Threads for disk and hashing, shared by everything that receives; more gain nothing on a few cores."""
@@ -85,7 +85,10 @@ async def open_rooms(config: Config, *, look: bool = True, own: bool = True) -> 
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(DataFolder(config.data_dir, config.storage_root))
+        check_settings(config)  # before anything is made
+        folder = stack.enter_context(
+            DataFolder(config.data_dir, config.storage_root, blobs=config.storage_driver != "s3")
+        )
         names = stack.enter_context(_lasting_as_content(config, folder))
         backend = await stack.enter_async_context(open_backend(config, clock, look=look))
         workers = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"))
@@ -99,11 +102,13 @@ async def open_rooms(config: Config, *, look: bool = True, own: bool = True) -> 
         if config.storage_driver == "s3" and own:
             ownership = await require_right_store(catalog, backend)
         discarder = Discarder(catalog, backend, ownership.is_proven)
-        objects = _objects(backend, Ledger(catalog), clock, discarder)
+        objects = _objects(backend, Ledger(catalog), clock, discarder, ownership)
         signer = _signer(config, folder, clock)
-        services = _services(config, clock, catalog, hot, backend, names, workers, signer, objects)
+        services = _services(config, clock, catalog, hot, backend, names, workers, signer, objects, ownership)
         stack.push_async_callback(services.blobs.close)
-        settler = Settler(catalog, backend, services.blobs, ownership.is_proven)
+        settler = Settler(
+            catalog, backend, services.blobs, ownership.is_proven, is_busy=lambda: services.sessions.is_busy
+        )
         services.blobs.tell(discarder.poke)
         await services.blobs.load()
         await discarder.settle()
@@ -120,12 +125,21 @@ def _builds_from_parts(backend: object) -> TypeGuard[PartStore]:
     return isinstance(backend, Multipart)
 
 
-def _objects(backend: object, ledger: Ledger, clock: Clock, discarder: Discarder) -> ObjectStore | None:
+def _objects(
+    backend: object, ledger: Ledger, clock: Clock, discarder: Discarder, ownership: Ownership
+) -> ObjectStore | None:
     """The object store as upload sessions use it; None where content lies elsewhere."""
     if not _builds_from_parts(backend):
         return None
-    remote = RemoteUploads(backend, ledger, clock, discarding=discarder.poke)
-    return ObjectStore(backend, remote, copies_prove=partial(proves_copies, backend))
+    remote = RemoteUploads(backend, ledger, clock, discarding=discarder.poke, require=ownership.require)
+    discarder.is_beginning = remote.is_beginning
+    return ObjectStore(
+        backend,
+        remote,
+        copies_prove=partial(proves_copies, backend),
+        is_ours=ownership.is_proven,
+        is_away=partial(is_away, backend),
+    )
 
 
 def _of_a_store(
@@ -194,8 +208,9 @@ def _services(
     workers: ThreadPoolExecutor,
     signer: UrlSigner,
     objects: ObjectStore | None,
+    ownership: Ownership,
 ) -> Services:
-    blobs = Blobs(catalog, backend, hot, clock, small_blob_bytes=config.small_blob_bytes)
+    blobs = Blobs(catalog, backend, hot, clock, small_blob_bytes=config.small_blob_bytes, require=ownership.require)
     return Services(
         repositories=Repositories(catalog, hot),
         blobs=blobs,

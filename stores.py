@@ -94,6 +94,16 @@ def trouble_with(backend: object) -> str:
     return backend.health.reason
 
 
+def is_away(backend: object) -> bool:
+    """Whether clients are not sent to the store for a reason that may end by itself: it is away, or not looked at yet.
+
+    What the operator decided, or the last look found, does not.
+    """
+    if not isinstance(backend, Remote) or backend.findings.barred:
+        return False
+    return not backend.health.ok or not backend.findings.reachable
+
+
 def proves_copies(backend: object) -> bool:
     """Whether the store says what its copies hash to (`Copies.copy`), as it was last found."""
     return isinstance(backend, Remote) and backend.findings.copy_sha256
@@ -151,6 +161,17 @@ async def open_object_store(config: Config, clock: Clock, *, look: bool = True) 
         yield store
 
 
+def check_settings(config: Config) -> None:
+    """See that an object store can be spoken to with what was said about it; nothing is asked of it, or made.
+
+    Raises:
+        ConfigError: something is missing, cannot be read, or contradicts something else.
+    """
+    check_store(config)
+    if config.storage_driver == "s3":
+        session_maker(config)
+
+
 def store_settings(config: Config) -> StoreSettings:
     """What the backend is told about the store; `config` says one, see `check_store`."""
     return StoreSettings(
@@ -167,9 +188,7 @@ def store_settings(config: Config) -> StoreSettings:
         other_key_id=config.s3_other_access_key_id,
         other_secret=config.s3_other_secret_access_key,
         credentials_file=config.s3_credentials_file,
-        ca_file=config.s3_ca_file,
         direct=not config.disable_presigned_urls,
-        external_said=bool(config.s3_external_url),
         listens_beyond=_serves_others(config),
     )
 

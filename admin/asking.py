@@ -122,7 +122,7 @@ async def _inside(config: Config, operation: str, parameters: dict[str, str]) ->
         try:
             return await perform(Desk(rooms), operation, parameters)
         except RegistryError as error:
-            raise _refused(error.code, error.message, error.detail) from error
+            raise _refused(error.code, str(error), error.detail) from error
 
 
 def ask_running(config: Config, operation: str, **parameters: str) -> Answer:

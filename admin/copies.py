@@ -34,7 +34,7 @@ async def listed(data_dir: Path, backend: Backend | None, now_s: float) -> Answe
             there = await copies_in(backend)
             owner = await owner_of(backend)
         except Unavailable as error:
-            answer["bucket_unknown"] = error.message
+            answer["bucket_unknown"] = str(error)
         else:
             found += [_Copy(copy.name, IN_BUCKET, copy.taken_at_s, copy.size_bytes, copy.registry) for copy in there]
             if owner is not None:

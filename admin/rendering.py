@@ -1,5 +1,6 @@
 """Answers as a person reads them: aligned columns, human sizes and ages, and words where a list is empty."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -7,6 +8,8 @@ from model.units import human_bytes, human_span
 
 Answer = dict[str, Any]
 GAP: Final = "  "
+DIGITS: Final = 12
+"""Of a digest in a table: enough to tell one from another."""
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
@@ -102,6 +105,8 @@ def uploads(answer: Answer) -> Iterator[str]:
         heads += ["PROVEN>"]
         told = [[*cells, _proving(row)] for cells, row in zip(told, rows, strict=True)]
     yield from table(heads, told)
+    hindered = Counter(trouble for row in rows if (trouble := _hindrance(row)))
+    yield from (f"! {counted(number, 'upload')}: {clean(trouble)}" for trouble, number in hindered.items())
 
 
 def _upload(row: Answer) -> list[object]:
@@ -112,16 +117,23 @@ def _upload(row: Answer) -> list[object]:
 
 def _parts(row: Answer) -> list[object]:
     parts = "-" if row["kind"] == "sequence" else _of(_known(row, row["parts"], str), row["total_parts"])
-    return [parts, row["target"] or "-"]
+    algorithm, colon, rest = (row["target"] or "-").partition(":")
+    return [parts, f"{algorithm}{colon}{rest[:DIGITS]}"]
 
 
 def _in_store(row: Answer) -> list[object]:
-    """Its mode, what the object store has of it, and what waits to be sent there, with what hinders it."""
+    """Its mode, what the object store has of it, and what waits to be sent there, `!` where something hinders it."""
     there = row["in_store"]
     if there is None:
         return [row["mode"], "-", "-"]
-    hindered = f" ({there['trouble']})" if there["trouble"] and there["waiting_bytes"] else ""
-    return [row["mode"], _known(row, there["bytes"], human_bytes), f"{human_bytes(there['waiting_bytes'])}{hindered}"]
+    waiting = f"{'! ' if _hindrance(row) else ''}{human_bytes(there['waiting_bytes'])}"
+    return [row["mode"], _known(row, there["bytes"], human_bytes), waiting]
+
+
+def _hindrance(row: Answer) -> str:
+    """Why what waits to be sent to the object store is not sent; empty where it is, or nothing waits."""
+    there = row["in_store"]
+    return there["trouble"] if there and there["waiting_bytes"] else ""
 
 
 def _known(row: Answer, count: int, told: Callable[[int], str]) -> str:

@@ -120,13 +120,13 @@ def _with_store(config: Config) -> Answer:
 
 def _restored(config: Config, found: str) -> Path | None:
     """Restore under the folder's lock, which is made if need be; where the former catalog went."""
-    with DataFolder(config.data_dir, config.storage_root):
+    with DataFolder(config.data_dir, config.storage_root, blobs=config.storage_driver != "s3"):
         if not found.startswith(IN_BUCKET):
             return backups.restore(config.data_dir, Path(found), SystemClock())
         try:
             copy = asyncio.run(_fetched(config, found.removeprefix(IN_BUCKET)))
         except RegistryError as error:
-            raise NotDone(f"{found} cannot be had: {error.message}; `restore --list` shows what there is") from error
+            raise NotDone(f"{found} cannot be had: {error}; `restore --list` shows what there is") from error
         except OSError as error:
             raise NotDone(f"{found} cannot be kept in {config.data_dir}: {error.strerror}") from error
         return backups.restore(config.data_dir, copy, SystemClock())

@@ -69,7 +69,7 @@ async def _check(config: Config, *, fix: bool) -> Answer:
             "payload_hashes": found.family,
             "trouble": found.trouble,
         }
-        good = _is_good(found, external_said=settings.external_said)
+        good = _is_good(found, external_said=bool(settings.external_endpoint))
         if found.reachable:
             answer |= await _remains(config, store, fix=fix)
         bad = answer.get("stay") or answer.get("unknown") or answer.get("wrong_bucket")
@@ -92,7 +92,7 @@ def _settings(config: Config, url: str, external: str, key_id: str) -> dict[str,
         told["trusted"] = f"{config.s3_ca_file} and the machine's own" if config.s3_ca_file else "the machine's own"
     others = {config.aws_access_key_id, config.s3_other_access_key_id} - {"", key_id}
     where = config.s3_credentials_file or (None if others or config.aws_access_key_id else "where AWS's own tools look")
-    told["key id"] = f"{key_id} ({where})" if where else key_id
+    told["key id"] = f"{key_id or 'not known'} ({where})" if where else key_id
     if others:
         told["other key id"] = ", ".join(sorted(others))
     return told

@@ -21,13 +21,22 @@ T = TypeVar("T")
 class KeyMissing(StorageFailed):
     """Nothing is stored under the key. Raised before the first byte of a `get`, never in its middle."""
 
+    def __init__(self, inner: str) -> None:
+        super().__init__("the content is not where it should be", inner=inner)
+
 
 class ShortRead(StorageFailed):
     """The stored bytes end before their size; what was sent so far must not pass for the whole."""
 
+    def __init__(self, inner: str) -> None:
+        super().__init__("the stored content is not whole", inner=inner)
+
 
 class MultipartGone(StorageFailed):
     """The store knows no such multipart upload: it was completed, aborted, or dropped by the store itself."""
+
+    def __init__(self, inner: str) -> None:
+        super().__init__("the store does not know the upload any more", inner=inner)
 
 
 class StoreUnavailable(StorageFailed):
@@ -36,8 +45,8 @@ class StoreUnavailable(StorageFailed):
     `retry_after_s`: when trying again makes sense.
     """
 
-    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
-        super().__init__(message)
+    def __init__(self, inner: str, *, retry_after_s: int = 5) -> None:
+        super().__init__("the object store does not answer", inner=inner)
         self.retry_after_s = retry_after_s
 
 
@@ -156,6 +165,10 @@ class Multipart(Protocol):
 
         None: every unfinished object under exactly this key. An unknown one is fine. What is whole stays.
         """
+        ...
+
+    async def list_unfinished(self, key: str) -> list[str]:
+        """The store's ids of all unfinished objects under exactly this key. StorageFailed: also when it lists none."""
         ...
 
 

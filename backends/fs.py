@@ -263,8 +263,12 @@ def _translated(doing: str, key: str) -> Iterator[None]:
     except FileNotFoundError as error:
         if doing in {"read", "look at"}:
             raise KeyMissing(f"nothing is stored under {key}") from error
-        raise StorageFailed(f"cannot {doing} {key}: {error.strerror}") from error
+        raise _failed(doing, key, error) from error
     except OSError as error:
         if error.errno in _FULL:
-            raise StorageFull(f"cannot {doing} {key}: the disk is full") from error
-        raise StorageFailed(f"cannot {doing} {key}: {error.strerror}") from error
+            raise StorageFull("the disk is full", inner=f"cannot {doing} {key}: the disk is full") from error
+        raise _failed(doing, key, error) from error
+
+
+def _failed(doing: str, key: str, error: OSError) -> StorageFailed:
+    return StorageFailed(f"the disk failed: {error.strerror}", inner=f"cannot {doing} {key}: {error.strerror}")

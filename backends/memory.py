@@ -27,7 +27,9 @@ class MemoryBackend:
             self._check_room(key, value)
             await in_thread(None, source.unlink)
         except OSError as error:
-            raise StorageFailed(f"cannot store {key}: {error.strerror}") from error
+            raise StorageFailed(
+                f"the content cannot be read: {error.strerror}", inner=f"cannot store {key}: {error.strerror}"
+            ) from error
         self.values[key] = value
 
     async def get(self, key: str, start: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
@@ -63,4 +65,6 @@ class MemoryBackend:
         if self.capacity_bytes is not None:
             others_bytes = sum(len(other) for name, other in self.values.items() if name != key)
             if others_bytes + len(value) > self.capacity_bytes:
-                raise StorageFull(f"cannot store {key}: the memory set aside is full")
+                raise StorageFull(
+                    "the memory set aside is full", inner=f"cannot store {key}: the memory set aside is full"
+                )

@@ -154,6 +154,11 @@ class MemoryStore(MemoryBackend):
                 del self.unfinished[found]
         await self.after("abort", key)
 
+    async def list_unfinished(self, key: str) -> list[str]:
+        """The ids of all unfinished objects under the key; see `Multipart.list_unfinished`."""
+        await self._asked("list_unfinished", checked(key))
+        return [found for found, unfinished in self.unfinished.items() if unfinished.key == key]
+
     async def copy(self, source: str, target: str, size_bytes: int, *, sha256: bool = False) -> str | None:
         """Copy an object; see `Copies.copy`."""
         await self._asked("copy", checked(source))
@@ -177,7 +182,7 @@ class MemoryStore(MemoryBackend):
         used_bytes = sum(map(len, self.values.values()))
         used_bytes += sum(len(part) for each in self.unfinished.values() for part in each.parts.values())
         if self.capacity_bytes is not None and used_bytes + more_bytes > self.capacity_bytes:
-            raise StorageFull(f"cannot store a part of {key}: the memory set aside is full")
+            raise StorageFull("the memory set aside is full", inner=f"cannot store a part of {key}: it is full")
 
 
 def _read(source: FileSlice) -> bytes:

@@ -4,6 +4,7 @@ Their URLs are signed before the clock starts, by this checkout's own signer; so
 """
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -13,14 +14,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from bench.loader import BenchError
 from sigv4.places import place
-from sigv4.presigning import presign
+from sigv4.presigning import Form, presign
 from sigv4.signing import Credentials
 
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
@@ -43,6 +44,8 @@ class Bucket:
     region: str
     keys: Mapping[str, str] = field(repr=False)
     prefix: str
+    checks_hashes: bool = False
+    """It takes the hash of the body in a signed URL, and compares."""
 
     @property
     def host(self) -> str:
@@ -57,9 +60,27 @@ class Bucket:
         named = {"S3_BUCKET": self.name, "S3_ENDPOINT": self.url, "S3_REGION": self.region}
         return {"STORAGE_DRIVER": "s3", "S3_PATH_PREFIX": f"{self.prefix}/{below}", **named, **self.keys}
 
-    def path(self, method: str, key: str) -> str:
-        """A signed URL of an object of this run, without scheme and host."""
-        return self._signed(method, f"/{self.prefix}/{key}").removeprefix(self.url)
+    def path(self, method: str, key: str, *, sha256: str = "") -> str:
+        """A signed URL of an object of this run, without scheme and host; with the hash, if it `checks_hashes`."""
+        sha256 = sha256 if self.checks_hashes else ""
+        return self._signed(method, f"/{self.prefix}/{key}", sha256=sha256).removeprefix(self.url)
+
+    def looked_at(self) -> "Bucket":
+        """The same, and whether it checks hashes: then it does for what is sent to it directly what it does for us."""
+        checking = replace(self, checks_hashes=True)
+        body = b"what is sent"
+        try:
+            checking._ask("PUT", f"/{self.prefix}/look", body=body, sha256=hashlib.sha256(b"another").hexdigest())
+        except urllib.error.HTTPError:
+            pass
+        else:
+            return self
+        try:
+            checking._ask("PUT", f"/{self.prefix}/look", body=body, sha256=hashlib.sha256(body).hexdigest())
+        except urllib.error.HTTPError:
+            return self
+        self._ask("DELETE", f"/{self.prefix}/look")
+        return checking
 
     def make(self) -> None:
         """Make it, unless it is there. BenchError: the store does not want it."""
@@ -99,7 +120,7 @@ class Bucket:
                 raise BenchError(f"temporary objects were still there after {SETTLED_WITHIN_S} s")
             time.sleep(LOOK_EVERY_S)
 
-    def _signed(self, method: str, path: str, query: Mapping[str, str] | None = None) -> str:
+    def _signed(self, method: str, path: str, query: Mapping[str, str] | None = None, *, sha256: str = "") -> str:
         credentials = Credentials(self.keys["AWS_ACCESS_KEY_ID"], self.keys["AWS_SECRET_ACCESS_KEY"])
         return presign(
             credentials,
@@ -110,10 +131,22 @@ class Bucket:
             region=self.region,
             now_s=time.time(),
             lifetime_s=SIGNED_FOR_S,
+            form=Form.HASH if sha256 else Form.PLAIN,
+            payload_sha256=sha256 or None,
         ).url
 
-    def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None) -> str:
-        request = urllib.request.Request(self._signed(method, path, query), method=method)
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        sha256: str = "",
+    ) -> str:
+        headers = {"x-amz-content-sha256": sha256} if sha256 else {}
+        url = self._signed(method, path, query, sha256=sha256)
+        request = urllib.request.Request(url, data=body, headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=60) as answer:  # the store that the person named
             text: str = answer.read().decode()
             return text
@@ -131,12 +164,12 @@ def opened(where: str, folder: Path) -> Iterator[Bucket]:
         with _swift(folder) as url:
             bucket = Bucket(url, USUAL_BUCKET, "us-east-1", SWIFT_KEYS, prefix)
             bucket.make()
-            yield bucket
+            yield bucket.looked_at()
         return
     bucket = _named(where, prefix)
     bucket.make()
     try:
-        yield bucket
+        yield bucket.looked_at()
     finally:
         bucket.clear()
 

@@ -36,6 +36,10 @@ class Blob:
     digest: str
     tail: str
 
+    @property
+    def sha256(self) -> str:
+        return self.digest.removeprefix("sha256:")
+
 
 class Content:
     """Makes blobs over one pattern, which lies in a file for the load generator."""

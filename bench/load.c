@@ -7,7 +7,7 @@
  *
  *     conn
  *     push put|patch|chunked CHUNK REPOSITORY SIZE DIGEST TAIL    POST, then the blob; SIZE bytes, the last 64 are TAIL
- *     store PATH SIZE TAIL                                        the same bytes in one PUT to PATH, as a signed URL has it
+ *     store PATH SIZE TAIL [SHA256]                               the same bytes in one PUT to PATH, as a signed URL has it
  *     get PATH LENGTH RATE                                        LENGTH -1: any; RATE in bytes per second, 0: no limit
  *     fetch PATH LENGTH                                           a GET that is answered with 307; then a GET there
  *     head PATH LENGTH
@@ -477,13 +477,17 @@ static int ask(struct conn *c, const char *method, const char *path, const char 
 static int step(struct conn *c, struct op *op, const char *method, char *path, long long offset, long long length,
                 int expected)
 {
-    char fields[200];
+    char fields[400];
     struct reply r;
     double since = now_s();
     if (length < 0)
         snprintf(fields, sizeof fields, "Content-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n");
     else
         snprintf(fields, sizeof fields, "Content-Type: application/octet-stream\r\nContent-Length: %lld\r\n", length);
+    if (op->kind == STORE && op->digest[0]) {
+        size_t n = strlen(fields);
+        snprintf(fields + n, sizeof fields - n, "x-amz-content-sha256: %s\r\n", op->digest);
+    }
     int sent = ask(c, method, path, fields, NULL, 0);
     if (c->fd < 0)
         return -1;
@@ -970,7 +974,7 @@ static void read_line(char *line)
         o.kind = how[1] == 'u' ? PUSH_PUT : how[0] == 'p' ? PUSH_PATCH : PUSH_CHUNKED;
         if (o.size < TAIL_BYTES || strlen(o.tail) != TAIL_BYTES || !pattern_bytes)
             die("a push needs 64 bytes of tail, as many of body, and a pattern: %s", line);
-    } else if (sscanf(line, "store %4095s %lld %64s", path, &o.size, o.tail) == 3) {
+    } else if (sscanf(line, "store %4095s %lld %64s %159s", path, &o.size, o.tail, o.digest) >= 3) {
         o.kind = STORE;
         if (o.size < TAIL_BYTES || strlen(o.tail) != TAIL_BYTES || !pattern_bytes)
             die("a store needs 64 bytes of tail, as many of body, and a pattern: %s", line);

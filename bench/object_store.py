@@ -44,7 +44,8 @@ def bare_puts(bucket: Bucket, groups: list[list[Blob]]) -> Plan:
     for blobs in groups:
         plan.connection()
         for blob in blobs:
-            plan.store(bucket.path("PUT", f"{BARE}/{blob.digest.partition(':')[2]}"), blob)
+            path = bucket.path("PUT", f"{BARE}/{blob.sha256}", sha256=blob.sha256)
+            plan.store(path, blob, hashed=bucket.checks_hashes)
     return plan
 
 
@@ -118,7 +119,7 @@ def _pull(streams: int, *, redirect: bool) -> Callable[[Stage], Measure]:
         for blob in blobs:
             get = plan.connection().fetch if redirect else plan.connection().get
             get(blob_path(REPOSITORY, blob), length_bytes=blob.size_bytes)
-            path = bucket.path("GET", f"{BARE}/{blob.digest.partition(':')[2]}")
+            path = bucket.path("GET", f"{BARE}/{blob.sha256}")
             bare_plan.connection().get(path, length_bytes=blob.size_bytes)
 
         def ours() -> list[Figure]:

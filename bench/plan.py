@@ -30,9 +30,9 @@ class Plan:
     def get(self, path: str, *, length_bytes: int = -1, bytes_per_s: int = 0) -> "Plan":
         return self._add(f"get {path} {length_bytes} {bytes_per_s}")
 
-    def store(self, path: str, blob: Blob) -> "Plan":
-        """The blob in one PUT to this path, as a signed URL has it."""
-        return self._add(f"store {path} {blob.size_bytes} {blob.tail}")
+    def store(self, path: str, blob: Blob, *, hashed: bool = False) -> "Plan":
+        """The blob in one PUT to this path, as a signed URL has it; `hashed`: with its SHA-256 in a header."""
+        return self._add(f"store {path} {blob.size_bytes} {blob.tail}{f' {blob.sha256}' if hashed else ''}")
 
     def fetch(self, path: str, *, length_bytes: int = -1) -> "Plan":
         """A GET that has to be answered with 307, and another one where that leads to."""

@@ -94,9 +94,10 @@ def _check_keys(config: Config) -> None:
 
 
 def _check_host(config: Config, name: str, host: str) -> None:
-    """An endpoint does not name the bucket: we put it there ourselves."""
-    if host.startswith(f"{config.s3_bucket.lower()}."):
-        rest = host.partition(".")[2]
+    """An endpoint does not name the bucket: we put it there ourselves. One that is called as the store is may do so."""
+    named = f"{config.s3_bucket.lower()}."
+    rest = host.removeprefix(named)
+    if host.startswith(named) and rest.startswith("s3"):
         raise ConfigError(f"{config.said(name)}: begins with the bucket's name; leave that away: {rest}")
 
 
@@ -106,7 +107,8 @@ def _check_virtual(config: Config) -> None:
     bucket = config.s3_bucket
     if bucket != bucket.lower() or "_" in bucket:
         raise ConfigError(f"{style}: {bucket} cannot be a part of a host name; say path, or use another bucket")
-    for name, url in (("s3_endpoint", config.s3_url), ("s3_external_endpoint", config.s3_external_url)):
+    external = config.s3_external_url or config.s3_url
+    for name, url in (("s3_endpoint", config.s3_url), ("s3_external_endpoint", external)):
         scheme, _, host = url.partition("://")
         if _is_address(host):
             raise ConfigError(f"{style}: {config.said(name)} is an address, which has no names below it; say path")

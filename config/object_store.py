@@ -43,7 +43,7 @@ class S3:
     s3_credentials_file: Path | None = setting(
         "",
         file_or_none(),
-        "Lines such as AWS_ACCESS_KEY_ID=..., read again whenever the file changes; instead of the four above.",
+        "Lines such as AWS_ACCESS_KEY_ID=..., read again whenever the file changes; instead of the five above.",
         bare=True,
     )
     s3_external_endpoint: str = setting(

@@ -138,7 +138,7 @@ class Boundary:
             return await self._dispatch(call, record)
         except RegistryError as error:
             if not (record.method == "HEAD" and isinstance(error, Unknown)):
-                record.error = error.message  # looking whether something is there is no error when it is not (H140)
+                record.error = str(error)  # looking whether something is there is no error when it is not (H140)
             record.gone = isinstance(error, BodyVanished)
             if isinstance(error, SignatureRefused):
                 signed_log.warning("request %s: signed URL refused: %s", record.request_id, _printable(error.reason))

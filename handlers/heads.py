@@ -42,6 +42,8 @@ class Framing:
 
 NO_BODY: Final = Framing(0, expects_continue=False)
 _MALFORMED: Final = Refusal(400, "the request is not well-formed HTTP/1.1")
+_TLS_HELLO: Final = b"\x16\x03"
+_TLS: Final = Refusal(400, "a TLS hello on a port without TLS")
 _MANY_HEADERS: Final = Refusal(431, "there are too many headers")
 
 
@@ -82,6 +84,8 @@ class HeadCollector:
             at = _LINE_ENDS.match(data, at).end()  # type: ignore[union-attr]  # it matches the empty string
             if at == len(data):
                 return None
+            if data.startswith(_TLS_HELLO, at):
+                return _TLS
         end = self._find_end(data, at)
         fed = data[at:end] if end else data[at:]
         try:

@@ -2,7 +2,7 @@
 
     /          what this is and how to push a first image
     /healthz   the process answers
-    /readyz    the catalog and the storage can be used; 503 with the reason otherwise
+    /readyz    the catalog and the storage can be used; otherwise 503 with a reason, and with Retry-After
     /metrics   Prometheus text, unless it is switched off
 
 These read nothing of the registry's content, so nobody needs to log in.
@@ -21,6 +21,7 @@ from handlers.readiness import Readiness
 
 METHODS: Final = ("GET", "HEAD")
 UNCACHED: Final = {"Cache-Control": "no-store"}
+UNREADY: Final = {**UNCACHED, "Retry-After": "5"}
 
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}", re.ASCII)
 _WELCOME: Final = """\
@@ -47,7 +48,7 @@ def plain_handlers(readiness: Readiness, metrics: Metrics | None) -> dict[str, P
     async def readyz(request: web.BaseRequest) -> web.StreamResponse:
         reason = await readiness.told()
         if reason:
-            return document({"status": "unavailable", "reason": reason}, status=503, headers=UNCACHED)
+            return document({"status": "unavailable", "reason": reason}, status=503, headers=UNREADY)
         return document({"status": "ok"}, headers=UNCACHED)
 
     found = {"/": _reading(_welcome), "/healthz": _reading(healthz), "/readyz": _reading(readyz)}

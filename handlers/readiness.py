@@ -89,7 +89,7 @@ class Readiness:
             await self._repositories.page(1)
             return await asyncio.to_thread(self._storage) or _OfStore(self._store())
         except RegistryError as error:
-            return f"the catalog cannot be read: {error.message}"
+            return f"the catalog cannot be read: {error}"
         finally:
             self._ended_s = asyncio.get_running_loop().time()
 

@@ -2,8 +2,8 @@
 
 The first piece is fetched before the head is sent, so that a store which cannot be read is a clean refusal. After it
 there is nothing left to answer: when a stream breaks the connection is reset, and nothing passes for whole. A reader
-that leaves ends the stream at once, wherever that waits; a slow one holds one piece of it, and whatever the backend's
-own reading ahead is.
+that leaves ends the stream at once, wherever that waits; a slow one holds one piece of it, the part of that which is
+being written once more, and whatever the backend's own reading ahead is.
 """
 
 import asyncio
@@ -100,17 +100,19 @@ async def send_body(request: web.BaseRequest, response: web.StreamResponse, part
         with _while_connected(request):
             await response.prepare(request)
             request.writer.send_headers()
-            for part in parts:
-                if isinstance(part, FileSpan):
-                    raise TypeError("one blob is either a file or a stream, never both")
-                async for piece in _held(part) if isinstance(part, bytes) else part:
-                    for at in range(0, len(piece), WRITTEN_BYTES):
-                        await response.write(memoryview(piece)[at : at + WRITTEN_BYTES])
-                        sent_bytes += min(WRITTEN_BYTES, len(piece) - at)
+            with _nothing_waiting(request):
+                for part in parts:
+                    if isinstance(part, FileSpan):
+                        raise TypeError("one blob is either a file or a stream, never both")
+                    async for piece in _held(part) if isinstance(part, bytes) else part:
+                        for at in range(0, len(piece), WRITTEN_BYTES):
+                            await response.write(memoryview(piece)[at : at + WRITTEN_BYTES])
+                            await request.writer.drain()
+                            sent_bytes += min(WRITTEN_BYTES, len(piece) - at)
             await response.write_eof()
     except RegistryError as error:
         _reset(request)
-        raise BrokenStream(f"a stream broke after {sent_bytes} bytes: {error.message}") from error
+        raise BrokenStream(f"a stream broke after {sent_bytes} bytes: {error}") from error
     except ConnectionError as error:
         raise ClientGone("the reader left", sent_bytes) from error
     finally:
@@ -122,6 +124,20 @@ async def send_body(request: web.BaseRequest, response: web.StreamResponse, part
 
 async def _held(part: bytes) -> AsyncIterator[bytes]:
     yield part
+
+
+@contextmanager
+def _nothing_waiting(request: web.BaseRequest) -> Iterator[None]:
+    """Inside, the connection asks to be waited for as long as it holds anything; else that is up to 64 KiB more."""
+    transport = connection_of(request).transport
+    if transport is None:
+        raise ConnectionResetError("the connection is closed")
+    transport.set_write_buffer_limits(0)
+    try:
+        yield
+    finally:
+        if not transport.is_closing():
+            transport.set_write_buffer_limits()
 
 
 @contextmanager

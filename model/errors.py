@@ -29,7 +29,7 @@
         └── Stopping
 
 `code` is the word on the OCI wire (oci.md 1.0). No HTTP here: handlers/wire.py owns statuses and bodies.
-An inner error says what happened in its message; `detail` holds facts that the caller may see.
+`message` and `detail` are for whoever asked. As a string an error is what the log is told, which may say more.
 """
 
 from typing import ClassVar
@@ -210,10 +210,20 @@ class Gone(RegistryError):
 
 
 class Unavailable(RegistryError):
-    """We cannot do it now; nothing was changed and trying again later may work, after so many seconds."""
+    """We cannot do it now; nothing was changed and trying again later may work, after so many seconds.
+
+    `inner` is what the log is told instead of the message: with names of keys and files, which are nobody else's.
+    """
 
     code = "UNAVAILABLE"
     retry_after_s: int = 5
+
+    def __init__(self, message: str, *, inner: str = "", **detail: object) -> None:
+        super().__init__(message, **detail)
+        self.inner = inner or message
+
+    def __str__(self) -> str:
+        return self.inner
 
 
 class StorageFull(Unavailable):

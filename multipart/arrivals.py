@@ -15,6 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from model.errors import RegistryError
@@ -219,6 +220,10 @@ class _Reception:
         if not session.files.in_one:
             await session.call(session.files.sync, self._fd, False)
         async with session.part_turn(number):
+            earlier = session.parts.get(number)
+            if earlier is not None and earlier.stored == stored and not session.is_native:
+                with suppress(RegistryError):  # what cannot be read is replaced
+                    await session.verify_part(number)  # of an earlier process: the same need not be put in its place
             while (in_place := session.arriving.get(number)) is not None:
                 in_place.ask_to_leave()
                 await in_place.left.wait()

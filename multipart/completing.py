@@ -10,7 +10,6 @@ disk that is full leaves the session as it was. Bytes with another digest end it
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,19 +45,19 @@ class Completing:
         min_part_bytes: int,
         native: Native,
         objects: ObjectStore | None,
-        workers: Executor,
+        prover: Prover | None,
     ) -> None:
         self._blobs, self._ledger, self._endings, self._forget = blobs, ledger, endings, forget
         self._min_part_bytes = min_part_bytes
         self._assembling: Assembling | None = None
-        if objects is not None:
+        if objects is not None and prover is not None:
             self._assembling = Assembling(
                 blobs,
                 ledger,
                 endings,
                 native,
                 objects,
-                Prover(objects.backend, workers),
+                prover,
                 done=self._done,
                 refuse=self._refuse,
                 min_part_bytes=min_part_bytes,

@@ -10,17 +10,17 @@ of the bytes were in the store only), the object is assembled under a temporary 
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
 
+from backends.base import KeyMissing
 from model.digests import Digest
 from model.errors import DigestMismatch, RegistryError, StorageFailed
 from multipart.ledger import Ledger
-from multipart.objectstore import ObjectStore
 from multipart.proving import Proof, Prover
 from multipart.sending import Sending
 from multipart.session import Session
 from multipart.states import Event
 from store.blobs import Blobs
+from store.layout import blob_key
 
 log = logging.getLogger("holdfast.uploads")
 
@@ -32,12 +32,11 @@ class Finishing:
         self,
         blobs: Blobs,
         ledger: Ledger,
-        workers: Executor,
-        objects: ObjectStore | None,
+        prover: Prover | None,
         forget: Callable[[Session], None],
     ) -> None:
-        self._blobs, self._ledger, self._forget = blobs, ledger, forget
-        self._prover = Prover(objects.backend, workers) if objects is not None else None
+        """`prover` reads what lies in an object store; None where content lies in a folder."""
+        self._blobs, self._ledger, self._prover, self._forget = blobs, ledger, prover, forget
 
     async def seal(self, session: Session, digest: Digest) -> None:
         """The bytes are complete: check, store, forget the session. Raises: as `Sessions.finish`."""
@@ -82,15 +81,23 @@ class Finishing:
             return actual
         if not actual:
             await session.call(session.spool.sync)  # once assembled, the store takes no part of it a second time
-        await sending.complete()
-        known, found = actual, sending.was_found
-        if found or not known:
-            actual = await self._proven(sending, digest.algorithm, session.offset_bytes)
-        if known == digest.hex and actual != known:
+        await sending.complete(blob_key(digest))
+        try:
+            proven = await self._show(session, sending, digest, actual)
+        except KeyMissing:
+            await sending.begin_again()  # which tells what is not here any more either
+            raise
+        if actual == digest.hex and proven != actual:
             await sending.begin_again()
             raise StorageFailed("the object in the store is of other bytes, and is made again: finish it again")
+        return proven
+
+    async def _show(self, session: Session, sending: Sending, digest: Digest, known: str) -> str:
+        """Show the assembled object, if it is what it should be; returns what its bytes hash to."""
+        row, size_bytes, actual = session.row, session.offset_bytes, known
+        if sending.was_found or not known:
+            actual = await self._proven(sending, digest.algorithm, size_bytes)
         if actual == digest.hex:
-            row, size_bytes = session.row, session.offset_bytes
             await self._blobs.commit_object(row.repository, digest, sending.key, size_bytes, row.id)
         return actual
 

@@ -56,7 +56,11 @@ class Making:
         self.unchecked = self.assembled or row.store_upload_id is not None
 
     async def ready(self) -> str:
-        """The store's id, once it has begun and was looked at; empty when it is assembled. Raises: StorageFailed."""
+        """The store's id, once it has begun and was looked at; empty when it is assembled.
+
+        Raises: StorageFailed; StoreUnavailable, also while nothing may be stored there.
+        """
+        await self._home.require()
         async with self._lock:
             if self.unchecked:
                 await self._check()
@@ -104,9 +108,6 @@ class Making:
             await self._remove_lost()
         elif self._asked:
             await self._elsewhere()  # under a digest's key others may be at work
-        row = ObjectRow(self.key, self.upload_id, self._owner, self._home.clock.now_s())
-        await self._home.ledger.intend_object(row)
-        self._asked = True
         self._beginning = asyncio.ensure_future(self._begun(self.key))
         self._beginning.add_done_callback(self._has_begun)
         await asyncio.shield(self._beginning)
@@ -122,10 +123,14 @@ class Making:
 
     async def _begun(self, key: str) -> None:
         """Goes on when nobody waits: what the store begins after it was looked for there would stay for ever."""
-        store_upload_id = await self._home.backend.begin(key)
-        if not await self._home.ledger.object_begun(key, self.upload_id, store_upload_id):
-            await self._home.backend.abort(key, store_upload_id)
-            raise StorageFailed("the upload has ended")
+        home, row = self._home, ObjectRow(key, self.upload_id, self._owner, self._home.clock.now_s())
+        with home.beginning(key, self.upload_id):
+            await home.ledger.intend_object(row)
+            self._asked |= self.key == key
+            store_upload_id = await home.backend.begin(key)
+            if not await home.ledger.object_begun(key, self.upload_id, store_upload_id):
+                await home.backend.abort(key, store_upload_id)
+                raise StorageFailed("the upload has ended")
         if self.key == key:
             self.store_upload_id = store_upload_id
 

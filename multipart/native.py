@@ -5,11 +5,11 @@ lists is what is recorded, and compared with the client's list (H088).
 """
 
 import logging
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
-from backends.base import Direct, MultipartGone, RemotePart
+from backends.base import Direct, MultipartGone, RemotePart, StoreUnavailable
 from model.digests import Digest
 from model.errors import RegistryError
 from multipart.arrivals import require_open
@@ -53,20 +53,32 @@ class Native:
             return f"the store takes parts of {store.smallest_part_bytes} to {store.largest_part_bytes} bytes"
         return ""
 
-    def require(self) -> None:
-        """For a client that insists; NativeNotConfigured says what stands against it (H051)."""
-        why_not = self.why_not()
+    def require(self, layout: Layout | None) -> None:
+        """For a client that insists on it (H051).
+
+        Raises:
+            NativeNotConfigured: says what stands against it. StoreUnavailable: nothing does that would last.
+        """
+        why_not = self.why_not(layout)
+        if why_not and self._objects is not None and self._objects.is_away():
+            raise StoreUnavailable("no upload can go straight to the object store for now")
         if why_not:
             raise NativeNotConfigured(f"native uploads are not configured here: {why_not}")
 
-    async def begin(self, session: PartedSession) -> None:
-        """Make the session native; where that is not possible it stays buffered, and says why (H042, H047)."""
+    async def begin(self, session: PartedSession, *, insists: bool = False) -> None:
+        """Make the session native; where that is not possible it stays buffered, and says why (H042, H047).
+
+        Raises:
+            StorageFailed, StorageFull: only to a client that `insists`, and that `require` let pass.
+        """
         session.why_buffered = self.why_not(session.layout)
         if session.why_buffered or self._objects is None or session.sending is None:
             return
         try:
             upload = await self._objects.remote.begin(session.id, session.row.owner)
         except RegistryError as error:
+            if insists:
+                raise
             log.warning("upload %s is buffered, since the store does not begin it: %s", session.id, error)
             session.why_buffered = f"the store does not begin it: {error.message}"
             return
@@ -79,7 +91,7 @@ class Native:
         if session.layout is not None:
             session.layout.span(number)
         require_open(session, number)
-        direct = self._objects.direct if self._objects is not None else None
+        direct = self._objects.direct if self._objects is not None and self._objects.is_ours() else None
         if direct is None or not direct.native or not session.is_native:
             return None
         upload = session.sending.upload if session.sending is not None else None
@@ -115,40 +127,47 @@ class Native:
                 await upload.begin_again()
                 await upload.begin()
             return  # it may have been assembled, and only the answer was lost: assembling tells
-        newer = {number for number, part in upload.confirmed.items() if before.get(number) != part}
-        await self._record(session, upload, found, newer)
+        await self._record(session, upload, found, before)
 
     async def _record(
-        self, session: PartedSession, upload: RemoteUpload, found: Sequence[RemotePart], newer: Collection[int]
+        self,
+        session: PartedSession,
+        upload: RemoteUpload,
+        found: Sequence[RemotePart],
+        before: Mapping[int, RemotePart],
     ) -> None:
-        """What the store listed counts, but for parts of ours that it took while it did: of those we know more."""
-        there = {part.number: part for part in found}
-        fresh = [part for part in found if part.number not in newer and not _is_known(session, upload, part)]
-        gone = [
-            number
-            for number, kept in session.parts.items()
-            if number not in there and number not in newer and (kept.trimmed or number in upload.confirmed)
-        ]
-        if not fresh and not gone:
+        """What the store listed counts, but for parts of ours that it took while it did: of those we know more.
+
+        `before` is what was confirmed when it was asked. Parts that come through us meanwhile are let be.
+        """
+        news = _News.of(session, upload, found, before)
+        if not news:
             return
-        rows = [PartRow(session.id, part.number, part.size_bytes, "", part.etag) for part in fresh]
-        await self._ledger.set_parts(session.id, rows, gone)
-        numbers = [*gone, *(part.number for part in fresh)]
-        await self._take_out(session, numbers)
-        upload.adopt(fresh)
-        for part in fresh:
-            stored = StoredPart(part.number, part.size_bytes, "", part.etag)
-            session.parts[part.number] = Kept(stored, proven=True, trimmed=True)
+        async with session.part_turns(news.numbers):
+            news = _News.of(session, upload, found, before)
+            rows = [PartRow(session.id, part.number, part.size_bytes, "", part.etag) for part in news.fresh]
+            had = [number for number in news.numbers if number in session.parts]
+            await self._ledger.set_parts(session.id, rows, news.gone)
+            await self._take_out(session, had)
+            fresh = [part for part in news.fresh if part.number not in {*session.parts, *session.arriving}]
+            upload.adopt(fresh)
+            for part in fresh:
+                stored = StoredPart(part.number, part.size_bytes, "", part.etag)
+                session.parts[part.number] = Kept(stored, proven=True, trimmed=True)
 
     async def _take_out(self, session: PartedSession, numbers: Sequence[int]) -> None:
-        """Parts of these numbers that came through us are not in the store any more."""
-        ours = [number for number in numbers if number in session.parts]
-        for number in ours:
-            session.unclaim(session.parts.pop(number))
-        if ours and session.sending is not None:
-            session.sending.forget(ours)
-            await session.follower.go_back(min(ours))
-            await session.remove_part_files(ours)
+        """What the session has of these parts is not in the store any more; whoever calls has their turns.
+
+        Known they stay until their files are gone: whoever sends one meanwhile does so beside it.
+        """
+        if numbers and session.sending is not None:
+            session.sending.forget(numbers)
+            await session.follower.go_back(min(numbers))
+            await session.remove_part_files(numbers)
+        for number in numbers:
+            kept = session.parts.pop(number, None)
+            if kept is not None:
+                session.unclaim(kept)
 
     def is_proven(self, session: PartedSession, digest: Digest) -> bool:
         """Whether the store itself has seen to it that the one part of the session has that digest."""
@@ -157,6 +176,42 @@ class Native:
         ((number, kept),) = session.parts.items()
         ours = kept.stored.sha256 == digest.hex and session.handed.none(number)
         return ours or session.handed.prove(number, digest.hex)
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What the store listed, as far as it is news."""
+
+    fresh: Sequence[RemotePart]
+    """Parts that clients put there."""
+    gone: Sequence[int]
+    """Parts that were there."""
+
+    @classmethod
+    def of(
+        cls,
+        session: PartedSession,
+        upload: RemoteUpload,
+        found: Sequence[RemotePart],
+        before: Mapping[int, RemotePart],
+    ) -> "_News":
+        there = {part.number for part in found}
+        newer = {number for number, part in upload.confirmed.items() if before.get(number) != part}
+        fresh = [part for part in found if part.number not in newer and not _is_known(session, upload, part)]
+        gone = [
+            number
+            for number, kept in session.parts.items()
+            if number not in there and number not in newer and (kept.trimmed or number in upload.confirmed)
+        ]
+        return cls(fresh, gone)
+
+    def __bool__(self) -> bool:
+        return bool(self.fresh or self.gone)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Of all these parts."""
+        return [*self.gone, *(part.number for part in self.fresh)]
 
 
 def _seen_to(direct: Direct, sha256: str | None) -> str | None:

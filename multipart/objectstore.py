@@ -7,6 +7,7 @@ from typing import Final
 from backends.base import Direct
 from model.units import GIB, MIB
 from multipart.remote import PartStore, RemoteUploads
+from store.bucket_copies import always
 
 KEEP_BYTES: Final = 256 * MIB
 """So much of a session stays in the spool although the store has it: a restart need not read that from there again."""
@@ -33,6 +34,10 @@ class ObjectStore:
     patience_s: float = PATIENCE_S
     copies_prove: Callable[[], bool] = _no
     """Whether the store says the SHA-256 of what it copies."""
+    is_ours: Callable[[], bool] = always
+    """Whether the bucket is proven to be this registry's, so that clients may be sent there."""
+    is_away: Callable[[], bool] = _no
+    """Whether nobody can be sent there for now, for a reason that may end by itself."""
 
     @property
     def direct(self) -> Direct | None:

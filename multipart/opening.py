@@ -38,10 +38,13 @@ class Opening:
         size_bytes: int | None,
         part_size_bytes: int | None,
         native: bool,
+        insists: bool,
         in_one_request: bool,
     ) -> PartedSession:
         """See `PartedSessions.open`."""
         layout = self._layout(size_bytes, part_size_bytes)
+        if insists:
+            self._native.require(layout)
         self._accounts.check(repository)
         self._accounts.check_caller(owner)
         held = self._accounts.hold(owner)
@@ -65,8 +68,8 @@ class Opening:
         )
         session = self._shelf.enter(row, layout, held)
         try:
-            if native:
-                await to_its_end(asyncio.ensure_future(self._native.begin(session)))
+            if native or insists:
+                await to_its_end(asyncio.ensure_future(self._native.begin(session, insists=insists)))
                 self._shelf.note_whole(session)
             if layout is not None and session.files.in_one:
                 held.pledge(layout.size_bytes)

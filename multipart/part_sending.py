@@ -288,11 +288,12 @@ class PartSending:
 
     def _lost(self, numbers: Sequence[int]) -> None:
         """The store does not have these parts any more; those that are in the spool are sent again."""
-        gone = []
+        gone: list[Kept] = []
         for number in numbers:
             kept = self._session.parts.get(number)
             if kept is not None and kept.trimmed:
-                gone.append(number)
+                kept.proven = False  # whoever sends it again from here on is not told that it is there
+                gone.append(kept)
             elif kept is not None:
                 kept.stored = replace(kept.stored, store_etag="")
                 self._given.pop(number, None)
@@ -300,7 +301,15 @@ class PartSending:
                     self._due(kept)
         if gone:
             log.warning("upload %s: the store lost %d of its parts", self._session.id, len(gone))
-            self._in_background(f"{DROP} {gone[0]}", partial(self._session.drop, gone))
+            self._in_background(f"{DROP} {gone[0].stored.number}", partial(self._drop, gone))
+
+    async def _drop(self, gone: Sequence[Kept]) -> None:
+        """These parts are missing from now on, but for those that came again meanwhile."""
+        session = self._session
+        async with session.part_turns(kept.stored.number for kept in gone):
+            still = [kept.stored.number for kept in gone if session.parts.get(kept.stored.number) is kept]
+            if still:
+                await session.drop(still)
 
     def _trim_soon(self) -> None:
         if self.upload is None or self._halted or self.spooled_bytes <= self._objects.keep_bytes:

@@ -27,6 +27,7 @@ from multipart.objectstore import ObjectStore
 from multipart.opening import Opening
 from multipart.parted_session import Completed, PartedSession
 from multipart.parts import ListedPart, StoredPart
+from multipart.proving import Prover
 from multipart.refusals import UploadAborted, UploadFinished
 from multipart.shelf import Shelf
 from multipart.states import Event, State
@@ -56,8 +57,9 @@ class PartedSessions:
         durable: bool,
         uncached: bool = False,
         objects: ObjectStore | None = None,
+        prover: Prover | None = None,
     ) -> None:
-        """With `objects` content lies in an object store; otherwise in a directory, and nothing of that runs."""
+        """With `objects` content lies in an object store, and `prover` reads it again; else nothing of that runs."""
         self._ledger, self._clock = ledger, clock
         self._limits = accounts.limits
         self._shelf = shelf = Shelf(
@@ -66,12 +68,17 @@ class PartedSessions:
         self._native, least = Native(objects, ledger), self._limits.min_part_bytes
         self._opening = Opening(shelf, ledger, accounts, clock, spool_folder, self._native)
         self._wholes = Wholes(shelf, self._native, self.open, self._complete_in_turn, self._give_up)
-        self._completing = Completing(blobs, ledger, shelf.endings, shelf.forget, least, self._native, objects, workers)
+        self._completing = Completing(blobs, ledger, shelf.endings, shelf.forget, least, self._native, objects, prover)
         self._stopping = False
 
     def all(self) -> list[PartedSession]:
         """The open sessions, oldest first."""
         return self._shelf.all()
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a part is arriving."""
+        return any(session.receiving for session in self._shelf.all())
 
     async def open(
         self,
@@ -83,16 +90,18 @@ class PartedSessions:
         size_bytes: int | None = None,
         part_size_bytes: int | None = None,
         native: bool = False,
+        insists: bool = False,
         in_one_request: bool = False,
     ) -> PartedSession:
         """Begin a session, durably: it survives a crash from the moment this returns.
 
         `target` is what the client says the whole will be called, a digest or a temporary name. A size without a part
         size gets one that fits. With `native`, clients put parts into the object store themselves, if it and the sizes
-        allow that; else the session is buffered all the same, and says why (H040-H047). `in_one_request`: see
-        `whole_url`.
+        allow that; else the session is buffered all the same, and says why (H040-H047), unless the client `insists`.
+        `in_one_request`: see `whole_url`.
 
         Raises:
+            NativeNotConfigured, StorageFull, StorageFailed: to one who insists; whether to ask again (H051).
             TooMany, UploadTooLarge: a limit is reached.
             StorageFull: the disk has no room for so many bytes, beside what is promised to others. Of less than 1 MiB
                 it is said when the first part comes.
@@ -107,6 +116,7 @@ class PartedSessions:
             size_bytes=size_bytes,
             part_size_bytes=part_size_bytes,
             native=native,
+            insists=insists,
             in_one_request=in_one_request,
         )
 
@@ -157,10 +167,6 @@ class PartedSessions:
             async with session.turn:
                 await self._native.look(session)
         return list(session.listing.values())
-
-    def require_native(self) -> None:
-        """For a client that insists on URLs of the store; NativeNotConfigured says why there are none (H051)."""
-        self._native.require()
 
     def part_url(
         self, upload_id: str, owner: str | None, number: int, *, sha256: str | None = None, lifetime_s: int

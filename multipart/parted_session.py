@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -237,6 +237,14 @@ class PartedSession:
             if waiting > 1:
                 self._part_locks[number] = (lock, waiting - 1)
 
+    @asynccontextmanager
+    async def part_turns(self, numbers: Iterable[int]) -> AsyncIterator[None]:
+        """The same for several parts."""
+        async with AsyncExitStack() as stack:
+            for number in sorted({*numbers}):  # in one order, so that nobody waits for anybody who waits for him
+                await stack.enter_async_context(self.part_turn(number))
+            yield
+
     async def quiet(self) -> None:
         """Ask every body that arrives to leave, and return when none does."""
         while self.receiving:
@@ -293,19 +301,20 @@ class PartedSession:
         for number in sorted(self.parts):
             # A completion would move the files away under our hands, and whoever replaces a part that one.
             async with self.turn, self.part_turn(number):
-                await self._verify_part(number)
+                await self.verify_part(number)
 
     async def verify_parts(self) -> None:
         """Hash again what is not proven yet, however it lies; whoever calls holds the session's turn."""
         for number in sorted(number for number, kept in self.parts.items() if not kept.proven):
             async with self.part_turn(number):
-                await self._verify_part(number)
+                await self.verify_part(number)
 
     async def is_afar(self, kept: Kept) -> bool:
         """Whether the object store has a part whose file was found damaged; then that file is not needed any more."""
         return self.sending is not None and await self.sending.let_go_damaged(kept)
 
-    async def _verify_part(self, number: int) -> None:
+    async def verify_part(self, number: int) -> None:
+        """Hash one again, if it is not proven yet; whoever calls has the part's turn."""
         kept = self.parts.get(number)
         if kept is None or kept.proven or self.moved_away or self.state not in (State.OPEN, State.SEALING):
             return

@@ -16,6 +16,7 @@ from model.errors import StorageFailed
 from model.units import MIB
 from multipart.hashing import RunningDigests
 from multipart.uninterrupted import ended
+from store.streams import closing
 
 AT_ONCE: Final = 4
 """So many objects are read at a time, in the whole process; the others wait for their turn."""
@@ -50,7 +51,7 @@ class Proof:
 
 
 class Prover:
-    """Whoever proves in this process."""
+    """Whoever proves in this process: one for sessions of all kinds, since they share the line to the store."""
 
     def __init__(self, backend: Backend, workers: Executor, *, at_once: int = AT_ONCE) -> None:
         self._backend, self._workers = backend, workers
@@ -78,14 +79,15 @@ class Prover:
         if not left_bytes:
             return
         try:
-            async for piece in self._backend.get(proof.key, proof.done_bytes, left_bytes):
-                batch.append(piece)
-                batched_bytes += len(piece)
-                if batched_bytes >= BATCH_BYTES:
-                    if hashing is not None:
-                        await hashing
-                    hashing = asyncio.create_task(self._hash(proof, batch, batched_bytes))
-                    batch, batched_bytes = [], 0
+            async with closing(self._backend.get(proof.key, proof.done_bytes, left_bytes)) as pieces:
+                async for piece in pieces:
+                    batch.append(piece)
+                    batched_bytes += len(piece)
+                    if batched_bytes >= BATCH_BYTES:
+                        if hashing is not None:
+                            await hashing
+                        hashing = asyncio.create_task(self._hash(proof, batch, batched_bytes))
+                        batch, batched_bytes = [], 0
         finally:
             if hashing is not None:
                 await ended(hashing)  # however often we are cancelled: whoever goes on counts from where it ends

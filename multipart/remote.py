@@ -4,7 +4,7 @@ None of this exists where the backend is a folder. Sessions of both kinds use it
 spool files (`RemoteUpload.send`), and the rest happens in the background (`multipart/remote_upload.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from model.clock import Clock
@@ -13,6 +13,8 @@ from multipart.ledger import Ledger
 from multipart.line import Line, PartStore
 from multipart.making import new_key
 from multipart.remote_upload import PATIENCE_S, RemoteUpload, Then
+from store.bucket_copies import anything
+from store.layout import is_temporary
 from store.store_objects import DISCARD
 
 __all__ = ["PATIENCE_S", "PartStore", "RemoteUpload", "RemoteUploads", "Then"]
@@ -37,9 +39,13 @@ class RemoteUploads(Line):
         in_all: int = IN_ALL,
         discarding: Callable[[], None] = lambda: None,
         pause_s: float = FIRST_PAUSE_S,
+        require: Callable[[], Awaitable[None]] = anything,
     ) -> None:
-        """`at_once` for each session, `in_all` for the process; `discarding` wakes whoever removes what is left."""
-        super().__init__(backend, ledger, clock, in_all=in_all, discarding=discarding, pause_s=pause_s)
+        """`at_once` for each session, `in_all` for the process; `discarding` wakes whoever removes what is left.
+
+        `require`: see `Line`.
+        """
+        super().__init__(backend, ledger, clock, in_all=in_all, discarding=discarding, pause_s=pause_s, require=require)
         self._at_once = at_once
         self._uploads: dict[str, RemoteUpload] = {}
         self._loaded = False
@@ -53,7 +59,9 @@ class RemoteUploads(Line):
         for at, row in enumerate(rows):
             parts.setdefault(row.upload_id, []).append(at)
         for made in await self.ledger.objects():
-            if made.state != DISCARD:  # the latest counts: an earlier one was given up, or is a digest's key
+            if not is_temporary(made.key):
+                await self.ledger.discard_object(made.key, made.upload_id)  # the spool has everything of that session
+            elif made.state != DISCARD:  # the latest counts: an earlier one was given up
                 upload = RemoteUpload(self, made.upload_id, made.owner, made.key, self._at_once)
                 upload.restore(made, (rows[at] for at in parts.get(made.upload_id, ())))
                 self._uploads[made.upload_id] = upload
@@ -62,6 +70,11 @@ class RemoteUploads(Line):
     def of(self, upload_id: str) -> RemoteUpload | None:
         """What is in the making for this session."""
         return self._uploads.get(upload_id)
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether anything waits to get into the store, or is on its way."""
+        return any(upload.unsent_bytes for upload in self._uploads.values())
 
     def start(self, upload_id: str, owner: str, *, key: str | None = None) -> RemoteUpload:
         """As `begin`, but nothing is asked of store or ledger before the first part is sent; returns at once."""

@@ -25,6 +25,7 @@ from multipart.proving import Proof
 from multipart.remote import RemoteUploads
 from multipart.sliced_spool import SlicedSpool
 from multipart.slices import Slice, Slicing
+from store.layout import is_temporary
 from store.upload_parts import PartRow
 
 PAUSE_S: Final = 0.01
@@ -64,6 +65,7 @@ class Sending:
         self._stale: list[int] = []  # rows of an earlier process that are of no slice
         self._tail: int | None = None  # the number of the last, shorter slice, when that was sent
         self._going_back_to: int | None = None
+        self._missed = False  # the body that was aimed at the digest's key is over: more bytes are another upload
         self._unsent_bytes = 0
         self._trimming = asyncio.Lock()
         self._can_trim = True
@@ -106,6 +108,18 @@ class Sending:
         self._handed = sum(1 for each in self.spool.slices if each.start < self.spool.floor_bytes)
         self._take()
 
+    def aim(self, key: str, length_bytes: int) -> None:
+        """A body is about to arrive that is the whole, says its client: it goes to the key of its digest at once.
+
+        Only one of which the spool keeps everything: should it break off, or be something else, all that is here goes
+        to a temporary key (`before_bytes`, `complete`).
+        """
+        if self._recorded and self._remote is None and not self.spool.offset_bytes and self._keeps(length_bytes):
+            self._key, self._missed = key, False
+
+    def _keeps(self, length_bytes: int) -> bool:
+        return length_bytes <= self._slicing.keep_bytes
+
     def require(self, start: int, *, known_to_come: bool) -> None:
         """A body is about to arrive at `start`: until its first byte nothing is let go that it may go back to.
 
@@ -123,6 +137,7 @@ class Sending:
     def arrived(self) -> None:
         """The body of `require` is over."""
         self._going_back_to = None
+        self._missed = self._recorded and self._key is not None
 
     def require_whole(self) -> None:
         """UploadUnknown when bytes that were received are nowhere any more."""
@@ -136,7 +151,7 @@ class Sending:
         """
         remote = self._remote
         behind = bool(self.spool.slices) and self.spool.slices[-1].stop > start
-        if behind or self._tail is not None or (remote is not None and remote.assembled):
+        if behind or self._missed or self._tail is not None or (remote is not None and remote.assembled):
             asyncio.run_coroutine_threadsafe(self._go_back(start), self._loop).result()
         self._going_back_to = None
 
@@ -158,12 +173,13 @@ class Sending:
                 raise
             if self._tail is not None:
                 dropped.append(self._tail)
+            missed, self._missed, self._key = self._missed, False, None if self._missed else self._key
             self.spool.cut(start)
             self._handed, self._tail = min(self._handed, len(self.spool.slices)), None
             if remote is not None:
                 for number in dropped:
                     remote.forget(number)
-                if start == 0 or assembled:
+                if start == 0 or assembled or missed:
                     await remote.begin_again()
                 remote.wake()
             self._count()
@@ -277,13 +293,19 @@ class Sending:
                 return  # the store dropped it meanwhile
             for each in going:
                 self._remote.let_go(each.number)
-            self._can_trim = await in_thread(None, lambda: self.spool.punch(going[-1].stop))
+            self._can_trim = await in_thread(None, partial(self._punch, going[-1].stop))
             if self._can_trim:
-                self.spool.let_go(going[-1].stop)
                 return
             log.warning("the spool's file system cannot let go of a part of a file: uploads take all their room in it")
             for each in going:
                 self._send(each, partial(self._confirmed, each))
+
+    def _punch(self, stop: int) -> bool:
+        """In a thread, and to its end: what left the file is known to have left it, also if nobody waits any more."""
+        punched = self.spool.punch(stop)
+        if punched:
+            self.spool.let_go(stop)
+        return punched
 
     def _to_let_go(self) -> list[Slice]:
         """Slices behind the floor that are confirmed without a gap, and old enough."""
@@ -303,13 +325,20 @@ class Sending:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    async def complete(self) -> None:
+    async def complete(self, own_key: str) -> None:
         """The spool is sealed: send the last slice, and have the store make an object of all of them, under `key`.
+
+        That is the `own_key` of what the bytes hash to, or a temporary one: never where other content belongs, though
+        a client said before that this would be the other.
 
         Raises:
             StorageFailed: the store does not; everything is kept, and sending goes on. It may be asked again.
             UploadUnknown: the store lost what is not here any more.
         """
+        if self._remote is not None and not (is_temporary(self._remote.key) or self._remote.key == own_key):
+            await self._remote.begin_again()
+        elif self._remote is None and self._key != own_key:
+            self._key = None
         self._take()
         numbers = [each.number for each in self.spool.slices]
         tail = self.spool.tail()

@@ -40,6 +40,10 @@ class Sent(Protocol):
         """One at a time for each part."""
         ...
 
+    def part_turns(self, numbers: Iterable[int]) -> AbstractAsyncContextManager[None]:
+        """The same for several parts."""
+        ...
+
     async def drop(self, numbers: list[int]) -> None:
         """These parts are missing from now on."""
         ...

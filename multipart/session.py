@@ -111,11 +111,11 @@ class Session:
             await self._bring_back(moved[1], moved[0], self.spool.path)
         await self.call(self.spool.recover)
 
-    async def receive(self, body: Body, place: Place, *, last: bool = False) -> None:
+    async def receive(self, body: Body, place: Place, *, last: bool = False, own_key: str = "") -> None:
         """Add the body to the session, as `place` says; all that arrived is kept, however the body ends.
 
         After the `last` one the spool file stays as it is, to be sealed at once: a small blob costs fewer trips to a
-        thread that way.
+        thread that way. With the last one comes the digest, and so the `own_key` of the whole.
 
         Raises:
             SizeInvalid, OffsetMismatch: see `multipart/place.py`; nothing was added. SizeInvalid also when a chunked
@@ -135,6 +135,8 @@ class Session:
         before_bytes = None
         if self.sending is not None:
             self.sending.require(todo.start, known_to_come=body.length_bytes is not None)
+            if own_key and body.length_bytes is not None:
+                self.sending.aim(own_key, body.length_bytes)
             before_bytes = self.sending.before_bytes
         self.receiving, whole = body, False
         try:

@@ -27,6 +27,7 @@ from multipart.locks import Turns
 from multipart.objectstore import ObjectStore
 from multipart.parted import PartedSessions
 from multipart.place import Place
+from multipart.proving import Prover
 from multipart.session import Session
 from multipart.slicer import Slicer
 from multipart.slices import Slicing
@@ -66,9 +67,10 @@ class Sessions:
         self._ledger, self._blobs, self._folder = ledger, blobs, spool_folder
         self._workers, self._clock, self._limits = workers, clock, limits
         self._durable, self._uncached = durable, uncached
-        self._slicer = Slicer(objects, slicing, spool_folder) if objects is not None else None
+        self._slicer = Slicer(objects, slicing, spool_folder, uncached=uncached) if objects is not None else None
         self._sessions: dict[str, Session] = {}
         self._accounts = Accounts(limits)
+        prover = Prover(objects.backend, workers) if objects is not None else None
         self.parted = PartedSessions(
             ledger=ledger,
             blobs=blobs,
@@ -79,14 +81,21 @@ class Sessions:
             uncached=uncached,
             durable=durable,
             objects=objects,
+            prover=prover,
         )
-        self._finishing = Finishing(blobs, ledger, workers, objects, self._forget)
+        self._finishing = Finishing(blobs, ledger, prover, self._forget)
         self._turns = Turns()
         self._stop_asked = asyncio.Event()
 
     def all(self) -> list[Session]:
         """The open sessions in sequence, oldest first."""
         return sorted(self._sessions.values(), key=lambda session: session.row.created_at_s)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether bytes are arriving, or are on their way into an object store."""
+        arriving = any(session.receiving is not None for session in self._sessions.values())
+        return arriving or self.parted.is_receiving or (self._slicer is not None and self._slicer.remotes.is_sending)
 
     async def open(self, repository: str, *, algorithm: str = "sha256", owner: str = "") -> Session:
         """Begin a session, durably: it survives a crash from the moment this returns.
@@ -265,7 +274,7 @@ class Sessions:
 
     async def _finish(self, session: Session, body: Body, place: Place, digest: Digest) -> None:
         async with self._turn(session, body):
-            await session.receive(body, place, last=True)
+            await session.receive(body, place, last=True, own_key=blob_key(digest))
             await to_its_end(asyncio.ensure_future(self._finishing.seal(session, digest)))
 
     async def _has(self, repository: str, digest: Digest) -> bool:

@@ -27,10 +27,17 @@ class SlicedSpool(SpoolFile):
     """A spool file that is cut into slices. Blocks, and is used by one thread at a time, as `SpoolFile`."""
 
     def __init__(
-        self, folder: Path, upload_id: str, algorithms: tuple[str, ...], sizes: Sizes, *, reserved_bytes: int
+        self,
+        folder: Path,
+        upload_id: str,
+        algorithms: tuple[str, ...],
+        sizes: Sizes,
+        *,
+        reserved_bytes: int,
+        uncached: bool = False,
     ) -> None:
         """Of a body that is announced, at most `reserved_bytes` need have room: the rest is let go as it arrives."""
-        super().__init__(folder, upload_id, algorithms)
+        super().__init__(folder, upload_id, algorithms, uncached=uncached)
         self.slices: list[Slice] = []
         """Those that are whole. Added to in threads; shortened by `cut` only."""
         self.floor_bytes = 0
@@ -150,11 +157,14 @@ class SlicedSpool(SpoolFile):
 
     def moved_away(self) -> tuple[int, Digest] | None:
         """As `SpoolFile.moved_away`; only what is below one slice is ever moved."""
-        if self.slices or self.path.exists():
-            return None
         last = None
-        for last in marks.read_of_slices(self.marks_path):  # noqa: B007 - the last one is what is wanted
-            pass
+        try:
+            if self.slices or self.path.exists():
+                return None
+            for last in marks.read_of_slices(self.marks_path):  # noqa: B007 - the last one is what is wanted
+                pass
+        except OSError as error:
+            raise storage_error(error, "reading the upload again") from error
         return None if last is None or last[1] else (last[0], Digest(ALWAYS, last[2].hex()))
 
     def recover(self) -> None:

@@ -15,9 +15,9 @@ from store.uploads import TRIMMED, UploadRow
 class Slicer:
     """Makes spool files that are cut into slices, and what sends those."""
 
-    def __init__(self, objects: ObjectStore, slicing: Slicing | None, folder: Path) -> None:
-        """Without `slicing`, as sessions in parts keep and send."""
-        self.remotes, self._folder = objects.remote, folder
+    def __init__(self, objects: ObjectStore, slicing: Slicing | None, folder: Path, *, uncached: bool = False) -> None:
+        """Without `slicing`, as sessions in parts keep and send; `uncached` as for `SpoolFile`."""
+        self.remotes, self._folder, self._uncached = objects.remote, folder, uncached
         self._slicing = slicing or Slicing(keep_bytes=objects.keep_bytes, unsent_bytes=objects.ahead_bytes)
         store = objects.backend
         self._sizes = Sizes.for_store(
@@ -38,7 +38,12 @@ class Slicer:
     def spool(self, row: UploadRow) -> SlicedSpool:
         """The spool file of a session."""
         spool = SlicedSpool(
-            self._folder, row.id, (row.algorithm,), self._sizes, reserved_bytes=self._slicing.reserved_bytes
+            self._folder,
+            row.id,
+            (row.algorithm,),
+            self._sizes,
+            reserved_bytes=self._slicing.reserved_bytes,
+            uncached=self._uncached,
         )
         if row.state == TRIMMED:
             spool.restore(stored_slices(self._stored.get(row.id, ())))

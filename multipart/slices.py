@@ -79,12 +79,6 @@ class Sizes:
         return max(1, self.most_parts - self.most_parts // 10)
 
 
-def slice_bytes(number: int, declared_bytes: int | None = None, sizes: Sizes = Sizes()) -> int:
-    """How long slice `number` is; `declared_bytes` is the length of the body that opens the session, if it says so."""
-    equal_bytes = sizes.first_bytes if declared_bytes is None else sizes.equal_bytes(declared_bytes)
-    return sizes.size_bytes(number, equal_bytes)
-
-
 def _divided(size_bytes: int, by: int) -> int:
     """Rounded up."""
     return -(-size_bytes // by)

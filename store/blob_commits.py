@@ -10,7 +10,7 @@ content replaces them, under a temporary key their row in `store_object` sees to
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -27,7 +27,7 @@ from store.catalog import Catalog
 from store.condition import Condition
 from store.layout import blob_key, is_temporary, temporary_key
 from store.places import Places
-from store.recording import recorded
+from store.recording import BY_PARTS_BYTES, recorded
 from store.store_objects import ObjectRow
 from store.turns import Turns
 from store.upload_parts import EndedRow
@@ -49,13 +49,16 @@ class Commits:
         places: Places,
         condition: Condition,
         pool: Executor,
+        require: Callable[[], Awaitable[None]],
     ) -> None:
+        """`require` raises StoreUnavailable while nothing may be stored there; it is asked before anything is."""
         self._catalog = catalog
         self._backend = backend
         self._clock = clock
         self._places = places
         self._condition = condition
         self._pool = pool
+        self._require_ours = require
         self._turns = Turns()
         self.writing = Turns()
         """Taken by whoever writes under the digest's key while another object holds the same content."""
@@ -74,18 +77,21 @@ class Commits:
         self, repository: str, digest: Digest, source: Path, size_bytes: int, upload: str | EndedRow | None
     ) -> None:
         """See `Blobs.commit`."""
+        await self._require_ours()
         await self._through(self._commit(repository, digest, source, size_bytes, upload))
 
     async def commit_object(
         self, repository: str, digest: Digest, key: str, size_bytes: int, upload: str | EndedRow | None
     ) -> None:
         """See `Blobs.commit_object`."""
+        await self._require_ours()
         await self._through(self._commit_object(repository, digest, key, size_bytes, upload))
 
     async def commit_by_copy(
         self, repository: str, digest: Digest, key: str, size_bytes: int, upload: str | EndedRow
     ) -> bool:
         """See `Blobs.commit_by_copy`."""
+        await self._require_ours()
         return await self._through(self._commit_by_copy(repository, digest, key, size_bytes, upload))
 
     async def settled(self, digest: Digest, storage_key: str) -> None:
@@ -105,6 +111,8 @@ class Commits:
         except BaseException:
             self._tell()
             raise
+        if size_bytes > BY_PARTS_BYTES:
+            self._tell()
 
     async def _through(self, work: Coroutine[Any, Any, T]) -> T:
         """What `work` comes to; it goes on when the caller is cancelled."""
@@ -124,19 +132,15 @@ class Commits:
         async with self._turns.turn(digest):
             stored = await self._is_stored(digest, source, size_bytes)
             if not stored:
-                async with self.recorded(digest, size_bytes):
-                    await self._put(digest, source)
+                await self._put(digest, source, size_bytes)
                 self._condition.note_fresh(digest)
             await self._show(repository, digest, size_bytes, upload, in_its_place=not stored)
         if stored:
             await in_thread(self._pool, partial(source.unlink, missing_ok=True))
 
-    async def _put(self, digest: Digest, source: Path) -> None:
+    async def _put(self, digest: Digest, source: Path, size_bytes: int) -> None:
         """Store the file under the digest's key; a copy that is being settled there ends first, lest it come after."""
-        if digest not in self._places.unsettled:
-            await self._backend.put(blob_key(digest), source)
-            return
-        async with self.writing.turn(digest):
+        async with self.writing.turn(digest), self.recorded(digest, size_bytes):
             await self._backend.put(blob_key(digest), source)
 
     async def _is_stored(self, digest: Digest, source: Path, size_bytes: int) -> bool:
@@ -193,7 +197,7 @@ class Commits:
         """The object is there, and as long as it should be: one look, before anybody is told that it is safe."""
         stored_bytes = await self._backend.size(key)
         if stored_bytes != size_bytes:
-            raise ShortRead(f"{key} has {stored_bytes} bytes and not the {size_bytes} that it should have")
+            raise ShortRead(f"the object has {stored_bytes} bytes and not the {size_bytes} that it should have")
 
     async def _show_object(
         self, repository: str, digest: Digest, key: str, size_bytes: int, upload: str | EndedRow | None

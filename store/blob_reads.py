@@ -4,6 +4,7 @@
     anywhere else     read by key, and measured while they are read: nothing is asked of the store beforehand
 
 What is missing, of another length, or (small ones) of another hash is no blob: BlobUnknown, and a line for the log.
+What could not be read once, and can be, is StorageFailed.
 """
 
 import errno
@@ -104,7 +105,7 @@ class Reads:
         try:
             return b"".join([piece async for piece in self._places.read(digest, size_bytes, 0, size_bytes)])
         except (KeyMissing, ShortRead) as error:
-            raise self._missed(digest, size_bytes, error) from error
+            raise await self._missed(digest, size_bytes, 0, error) from error
 
     async def stream(
         self,
@@ -117,15 +118,15 @@ class Reads:
         missed: Callable[[], object],
     ) -> AsyncGenerator[bytes, None]:
         """As `StreamedBlob.read`; tells when the bytes proved to be as long as they should be, or not to be there."""
-        begun = False
+        at = start
         try:
             async with closing(self._places.read(digest, size_bytes, start, length)) as pieces:
                 async for piece in pieces:
-                    begun = True
+                    at += len(piece)
                     yield piece
         except (KeyMissing, ShortRead) as error:
-            unknown = self._missed(digest, size_bytes, error)
-            if begun:
+            unknown = await self._missed(digest, size_bytes, at, error)
+            if at > start:
                 self._condition.note_damaged(digest)
                 raise
             missed()
@@ -133,10 +134,27 @@ class Reads:
         if start + length == size_bytes:
             proven()
 
-    def _missed(self, digest: Digest, size_bytes: int, error: StorageFailed) -> BlobUnknown:
-        """Tell the operator what was found instead; what it is to a client."""
-        _log.error("blob %s should have %d bytes, but %s: push it again", digest, size_bytes, error.message)
+    async def _missed(self, digest: Digest, size_bytes: int, at: int, error: StorageFailed) -> BlobUnknown:
+        """Tell the operator what was found instead, where reading ended at byte `at`; what it is to a client.
+
+        Raises:
+            StorageFailed: only the reading failed, or what is stored is not known: a connection that broke, or the
+                same content stored once more meanwhile, damages nothing.
+        """
+        if await self._places.stored_bytes(digest) == size_bytes and await self._goes_on(digest, size_bytes, at):
+            raise StorageFailed("the stored blob could not be read; try again", inner=str(error)) from error
+        _log.error("blob %s should have %d bytes, but %s: push it again", digest, size_bytes, error)
         return not_whole(digest)
+
+    async def _goes_on(self, digest: Digest, size_bytes: int, at: int) -> bool:
+        """Whether byte `at` can be read after all."""
+        try:
+            async with closing(self._places.read(digest, size_bytes, at, min(1, size_bytes - at))) as pieces:
+                async for _ in pieces:
+                    pass
+        except (KeyMissing, ShortRead):
+            return False
+        return True
 
     def _proven(self, digest: Digest, size_bytes: int, content: bytes) -> SmallBlob:
         self.check_length(digest, size_bytes, len(content))

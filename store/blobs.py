@@ -8,7 +8,7 @@
 A crash between the two steps of a commit leaves bytes that nobody can see.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from sigv4.presigning import Presigned
 from store import blob_rows as rows
 from store.blob_commits import Commits
 from store.blob_reads import Reads
+from store.bucket_copies import anything
 from store.catalog import Catalog
 from store.condition import Condition, not_whole
 from store.hot import Hot, Kind, Shelf
@@ -38,8 +39,20 @@ _SHARED: Final = ""
 class Blobs:
     """Content by digest, seen through a repository."""
 
-    def __init__(self, catalog: Catalog, backend: Backend, hot: Hot, clock: Clock, *, small_blob_bytes: int) -> None:
-        """Blobs of up to `small_blob_bytes` are read whole, and from the second read on kept in memory."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        backend: Backend,
+        hot: Hot,
+        clock: Clock,
+        *,
+        small_blob_bytes: int,
+        require: Callable[[], Awaitable[None]] = anything,
+    ) -> None:
+        """Blobs of up to `small_blob_bytes` are read whole, and from the second read on kept in memory.
+
+        `require` raises StoreUnavailable while nothing may be stored where the backend stores.
+        """
         self._catalog = catalog
         self._direct = backend if isinstance(backend, Direct) else None
         self._hot = hot
@@ -50,7 +63,15 @@ class Blobs:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         self.condition = Condition(clock)
         self.places = Places(catalog, backend)
-        self.commits = Commits(catalog, backend, clock, places=self.places, condition=self.condition, pool=self._pool)
+        self.commits = Commits(
+            catalog,
+            backend,
+            clock,
+            places=self.places,
+            condition=self.condition,
+            pool=self._pool,
+            require=require,
+        )
         self._reads = Reads(
             backend, places=self.places, condition=self.condition, pool=self._pool, small_blob_bytes=small_blob_bytes
         )

@@ -46,6 +46,10 @@ def always() -> bool:
     return True
 
 
+async def anything() -> None:
+    """The same for who has to be told otherwise by an error: whatever is to be stored there may be stored."""
+
+
 def keeps_copies(backend: Backend) -> bool:
     """Whether content lies elsewhere than here, in a store of objects, so that copies there outlive this machine."""
     return isinstance(backend, Multipart)

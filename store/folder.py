@@ -5,7 +5,7 @@ DATA_DIR/                 secrets, the catalog and its copies, the lock
   catalog.sqlite3
   backups/
 STORAGE_ROOT_DIR/         the data folder, unless it is set
-  docker/                 the blobs
+  docker/                 the blobs, where they are kept here
   spool/                  uploads under way, on the same file system, so that a commit is a rename
 """
 
@@ -24,7 +24,9 @@ _PRIVATE = 0o700
 class DataFolder:
     """The folders, held: from `open` to `close`, or in a `with` block, no other process gets them."""
 
-    def __init__(self, data_dir: Path, storage_root: Path | None = None) -> None:
+    def __init__(self, data_dir: Path, storage_root: Path | None = None, *, blobs: bool = True) -> None:
+        """`blobs`: they are kept here as well, and not somewhere else."""
+        self._blobs = blobs
         self.data_dir = data_dir.absolute()
         self.storage_root = (storage_root or data_dir).absolute()
         self.spool = self.storage_root / "spool"
@@ -45,9 +47,12 @@ class DataFolder:
             if self.storage_root.resolve() != self.data_dir.resolve():
                 self._lock(self.storage_root)
             self._make(self.spool)
-            self._make(self.docker)
             self._prove_writable(self.data_dir)
-            self._prove_rename()
+            if self._blobs:
+                self._make(self.docker)
+                self._prove_rename()
+            else:
+                self._prove_writable(self.spool)
         except BaseException:
             self.close()
             raise

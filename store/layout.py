@@ -57,8 +57,3 @@ def is_temporary(key: str) -> bool:
 def catalog_copy_key(name: str, registry_id: str = "") -> str:
     """Where the copy of that file name of the registry's catalog lies; without an id, where copies of none lie."""
     return f"{CATALOG_COPIES}{registry_id}/{name}" if registry_id else f"{CATALOG_COPIES}{name}"
-
-
-def probe_key(token: str) -> str:
-    """Where a look at the store puts something for a moment."""
-    return f"{PROBES}{token}"

@@ -70,7 +70,7 @@ class Places:
         return None
 
     async def read(self, digest: Digest, size_bytes: int, start: int, length: int) -> AsyncGenerator[bytes, None]:
-        """Exactly those bytes of a blob of `size_bytes`; goes on where they are moved to meanwhile.
+        """Exactly those bytes of a blob of `size_bytes`; goes on where they are moved to, or stored anew, meanwhile.
 
         Nobody need have asked for the size before: of bytes that reach to the end, the last piece is handed out only
         if the end is where it should be.
@@ -83,6 +83,7 @@ class Places:
         key, tried = self.key_of(digest), list[str]()
         while at < stop:
             tried.append(key)
+            before = at
             try:
                 async with closing(self._from(key, at, stop, size_bytes)) as pieces:
                     async for piece in pieces:
@@ -90,6 +91,8 @@ class Places:
                         yield piece
             except StorageFailed as error:
                 moved = self._elsewhere(digest, tried, missing=isinstance(error, KeyMissing))
+                if moved is None and at > before and isinstance(error, ShortRead):
+                    continue  # the same content may have been stored once more meanwhile
                 if moved is None:
                     raise (error if at == start else _in_the_middle(error, at)) from error
                 key = moved
@@ -113,10 +116,10 @@ class Places:
                 if at > stop:
                     break
         if at != stop:
-            raise ShortRead(f"{key} is not {size_bytes} bytes long, as it should be")
+            raise ShortRead(f"what is stored is not {size_bytes} bytes long")
         yield held
 
 
 def _in_the_middle(error: StorageFailed, at: int) -> StorageFailed:
     """What went wrong behind the first piece, where a missing key is an early end."""
-    return ShortRead(f"{error.message} any more, behind byte {at}") if isinstance(error, KeyMissing) else error
+    return ShortRead(f"{error} any more, behind byte {at}") if isinstance(error, KeyMissing) else error

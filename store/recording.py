@@ -1,7 +1,7 @@
 """Large objects that go straight to where they belong have a row while they are made (`store/store_objects.py`).
 
 What is too large for one request is sent, or copied, in parts. What a crash leaves of that is seen by nobody who reads;
-by its row it is found at the next start, and aborted.
+by its row it is found at the next start, and aborted. So is what the store has begun twice, since an answer was lost.
 """
 
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ OURS: Final = "store"
 
 @asynccontextmanager
 async def recorded(catalog: Catalog, backend: Backend, key: str, size_bytes: int, now_s: float) -> AsyncIterator[None]:
-    """An object is made under `key` in this block, by nobody else meanwhile; where that fails, what is left goes.
+    """An object is made under `key` in this block, by nobody else meanwhile; what is unfinished behind it goes.
 
     Raises: Unavailable: the catalog takes no row, and nothing was begun.
     """
@@ -33,8 +33,6 @@ async def recorded(catalog: Catalog, backend: Backend, key: str, size_bytes: int
     await catalog.run(store_objects.intend, ObjectRow(key, OURS, "", now_s))
     try:
         yield
-    except BaseException:
+    finally:
         with suppress(Unavailable):  # the next start sees to it as well
             await catalog.run(store_objects.discard, key, OURS)
-        raise
-    await catalog.run(store_objects.forget, key, OURS)

@@ -6,7 +6,8 @@
                              nothing beside copies of one: those are another's
     our id                   fine
     another id               refused, until somebody takes the bucket over
-    no answer                asked again until there is one; meanwhile nothing is discarded, settled or copied there
+    no answer                asked again until there is one; meanwhile nothing is stored, discarded, settled or copied
+                             there: uploads wait in the spool, and go on by themselves
 
 The id travels with copies of the catalog, so a restored one is the registry that it was.
 """
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from backends.base import Backend, KeyMissing
+from backends.base import Backend, KeyMissing, StoreUnavailable
 from model.clock import rfc3339
 from model.errors import Unavailable
 from store import blob_rows as rows
@@ -49,12 +50,15 @@ class Owner:
         return f"registry {self.id}" + (f" since {self.since}" if self.since else "")
 
 
+UNASKED: Final = "it is not known whether the bucket is this registry's, so nothing is stored there"
 UNKNOWN: Final = Owner("of an unknown id")
 """Whoever wrote something there that is not ours to read, or copies of a catalog before there were ids."""
 
 
 class WrongStore(CannotStart):
     """The catalog knows blobs, and the bucket has none at all."""
+
+    in_short = "the bucket has none of the blobs that are known here, so nothing is stored there"
 
     def __init__(self) -> None:
         super().__init__(
@@ -67,6 +71,8 @@ class WrongStore(CannotStart):
 class OtherRegistry(CannotStart):
     """The bucket, below the prefix, belongs to another registry than the data folder's. Nothing was changed there."""
 
+    in_short = "the bucket belongs to another registry, so nothing is stored there"
+
     def __init__(self, owner: Owner, own_id: str) -> None:
         super().__init__(
             f"the bucket belongs to another registry ({owner}; this folder has registry {own_id})",
@@ -74,6 +80,14 @@ class OtherRegistry(CannotStart):
             f" another s3_path_prefix or s3_bucket; or begin anew there with `{TAKE_OVER_COMMAND}`",
         )
         self.owner = owner
+
+
+class NotProvenOurs(StoreUnavailable):
+    """Nothing is stored in the bucket for now: it is not proven to be ours, for the reason that the message says."""
+
+    def __init__(self, message: str, inner: str) -> None:
+        super().__init__(inner)
+        self.message = message
 
 
 class Ownership:
@@ -85,11 +99,27 @@ class Ownership:
         self._backend = backend
         self._proven = proven
         self.trouble = "" if proven else "it was not asked yet whose bucket it is"
-        """Why it is not proven, for readiness and for whoever wants to write there."""
+        """Why it is not proven, for readiness."""
+        self._in_short = UNASKED  # the same in words for clients; empty: the store is away
+        self._refused = False
+        self._asking: asyncio.Task[None] | None = None
 
     def is_proven(self) -> bool:
-        """Whether what lies in the bucket may be removed, moved and added to in the background."""
+        """Whether what lies in the bucket may be removed, moved and added to."""
         return self._proven
+
+    async def require(self) -> None:
+        """For whoever is about to store something there; what is not known is asked now, once for all who want to know.
+
+        Raises:
+            NotProvenOurs, StoreUnavailable: it is not proven to be ours; tried again later, it may be.
+        """
+        if not self._proven and not self._refused:  # a bucket that is another's is looked at by `proven_later`
+            await self._ask()
+        if not self._proven and self._in_short:
+            raise NotProvenOurs(self._in_short, self.trouble)
+        if not self._proven:
+            raise StoreUnavailable(self.trouble)
 
     async def prove(self) -> None:
         """Look whose bucket it is, and make it ours when it is nobody's; at most a few requests.
@@ -106,29 +136,41 @@ class Ownership:
             owner = await owner_of(self._backend)  # somebody may have written at the same moment
         if owner is None or owner.id != own_id:
             raise OtherRegistry(owner or UNKNOWN, own_id)
-        self._proven, self.trouble = True, ""
+        self._proven, self._refused, self.trouble = True, False, ""
 
     async def proven_later(self, then: Callable[[], None]) -> None:
         """In the background: prove what could not be proven at the start, once the store is there; `then` is called."""
         if self.is_proven():
             return
-        while not self.is_proven():  # somebody may have taken it over
+        while not self.is_proven():
             await asyncio.sleep(LOOK_S)
-            try:
-                await self.prove()
-            except CannotStart as refused:
-                if self.trouble != str(refused):
-                    _log.error("%s; until then nothing is settled, removed or copied there", refused)
-                self.trouble = str(refused)
+            await self._ask()
+            if self._refused:  # somebody may take it over
                 await asyncio.sleep(LOOK_AGAIN_S)
-            except (Unavailable, OSError) as error:
-                self.unknown(error)
         _log.info("the bucket is this registry's")
         then()
+
+    async def _ask(self) -> None:
+        """Try to prove it, together with whoever tries just now; what stands against it is told by `trouble`."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._try())
+        await asyncio.shield(self._asking)
+
+    async def _try(self) -> None:
+        try:
+            await self.prove()
+        except (OtherRegistry, WrongStore) as refused:
+            if self.trouble != str(refused):
+                _log.error("%s; until then nothing is stored, settled, removed or copied there", refused)
+            self.trouble, self._in_short, self._refused = str(refused), refused.in_short, True
+        except (Unavailable, OSError) as error:
+            self.unknown(error)
 
     def unknown(self, error: Exception) -> None:
         """It could not be asked, for that reason."""
         self.trouble = f"whether it is the right bucket is not known, since it cannot be asked now: {error}"
+        self._in_short = "" if isinstance(error, StoreUnavailable) else UNASKED
+        self._refused = False
 
     async def take_over(self) -> Owner | None:
         """Make the bucket ours, whosever it was; who that was, if it was another's. Unavailable, OSError: it is not."""
@@ -137,7 +179,7 @@ class Ownership:
         if former is None or former.id != own_id:
             await self._write(own_id)
             _log.warning("the bucket belongs to registry %s now; it was %s", own_id, former or "nobody's")
-        self._proven, self.trouble = True, ""
+        self._proven, self._refused, self.trouble = True, False, ""
         return None if former is None or former.id == own_id else former
 
     async def _require_free(self, own_id: str) -> None:
@@ -169,7 +211,8 @@ async def require_right_store(catalog: Catalog, backend: Backend) -> Ownership:
         await ownership.prove()
     except (Unavailable, OSError) as error:
         ownership.unknown(error)
-        _log.warning("%s", ownership.trouble)
+        said = isinstance(error, StoreUnavailable)  # whoever opened the store has warned of it
+        _log.log(logging.INFO if said else logging.WARNING, "%s", ownership.trouble)
     return ownership
 
 

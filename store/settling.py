@@ -9,6 +9,7 @@ in the catalog, and is taken up at the next start. Where the temporary object is
 of it, the object under the digest's key has the last word.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -26,16 +27,35 @@ from store.layout import blob_key
 AT_ONCE: Final = 2
 """Copies of large objects keep a store busy, and nobody waits for them."""
 
+LONGEST_REST_S: Final = 30.0
+LOOK_S: Final = 0.25
+
 _log: Final = logging.getLogger("holdfast.store")
+
+
+def never() -> bool:
+    """Nobody is ever sending."""
+    return False
 
 
 class Settler:
     """Settles what commits left behind; where the store cannot copy, objects stay where they are."""
 
-    def __init__(self, catalog: Catalog, backend: Backend, blobs: Blobs, is_ours: Callable[[], bool] = always) -> None:
-        """`is_ours`: whether the bucket is proven to be ours; until then nothing is settled (then: `wake`)."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        backend: Backend,
+        blobs: Blobs,
+        is_ours: Callable[[], bool] = always,
+        is_busy: Callable[[], bool] = never,
+    ) -> None:
+        """`is_ours`: whether the bucket is proven to be ours; until then nothing is settled (then: `wake`).
+        `is_busy`: whether clients are sending; copies then wait a while, since a store may need longer for a copy
+        than for the upload, and readers have what they need.
+        """
         self._catalog = catalog
-        self._is_ours = is_ours
+        self._is_ours, self._is_busy = is_ours, is_busy
+        self._rests_until_s: dict[Digest, float] = {}
         self._backend = backend if isinstance(backend, Copies) else None
         self._sizes = backend
         self._places = blobs.places
@@ -68,10 +88,12 @@ class Settler:
     def _add(self, digest: Digest) -> None:
         """It was committed just now: what was seen of it before does not count."""
         if self._backend is not None and self._is_ours():
+            self._rests_until_s[digest] = asyncio.get_running_loop().time() + LONGEST_REST_S
             self._lanes.add(digest, again=True)
 
     async def _settle(self, digest: Digest) -> None:
         """One blob; returns as well when there is nothing to do any more, or nothing that can be done."""
+        await self._rest(digest)
         key, size_bytes = self._places.unsettled.get(digest), await self._catalog.read(rows.bytes_of, digest)
         if key is None or size_bytes is None or self._backend is None or self._condition.is_damaged(digest):
             return
@@ -89,6 +111,12 @@ class Settler:
             raise StorageFailed(f"the store copied {digest} to {stored_bytes} bytes instead of {size_bytes}")
         elif self._places.unsettled.get(digest) == key:
             _log.error("blob %s is lost: neither %s nor its own key is in the store: push it again", digest, key)
+
+    async def _rest(self, digest: Digest) -> None:
+        """Return when nobody is sending, or it was committed long ago: on some machines somebody always is."""
+        until_s = self._rests_until_s.pop(digest, 0.0)
+        while self._is_busy() and asyncio.get_running_loop().time() < until_s:  # noqa: ASYNC110 - for the reason below
+            await asyncio.sleep(LOOK_S)  # whoever sends need not know that somebody waits for the end of it
 
     async def _stored_bytes(self, digest: Digest) -> int | None:
         try:

@@ -112,12 +112,6 @@ def hold(tx: Transaction, key: str) -> bool:
 
 
 @frees
-def forget(tx: Transaction, key: str, upload_id: str) -> None:
-    """It is whole where it belongs, and nothing else was ever made for it."""
-    tx.execute("DELETE FROM store_object WHERE key = ? AND upload_id = ? AND state = 'making'", (key, upload_id))
-
-
-@frees
 def removed(tx: Transaction, key: str, upload_id: str) -> None:
     """Nothing is left of it in the store."""
     tx.execute(
@@ -141,11 +135,9 @@ def to_discard(tx: Transaction) -> list[ObjectRow]:
     return _rows(tx, "WHERE state = 'discard' ORDER BY created_at_s, key, upload_id")
 
 
-def is_shared(tx: Transaction, key: str, upload_id: str) -> bool:
-    """Whether another session makes an object under the same key."""
-    return None is not tx.one(
-        "SELECT 1 FROM store_object WHERE key = ? AND upload_id <> ? AND state = 'making'", (key, upload_id)
-    )
+def making_at(tx: Transaction, key: str) -> list[ObjectRow]:
+    """What is in the making under the key just now: under a digest's key, perhaps for several sessions."""
+    return _rows(tx, "WHERE key = ? AND state = 'making' ORDER BY created_at_s, upload_id", (key,))
 
 
 def _rows(tx: Transaction, behind: str, values: tuple[str, ...] = ()) -> list[ObjectRow]:

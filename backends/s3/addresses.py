@@ -34,7 +34,7 @@ def barred(settings: StoreSettings) -> str:
     if not settings.direct:
         return "DISABLE_PRESIGNED_URLS is set"
     url = external_url(settings)
-    if settings.listens_beyond and is_loopback(url) and not settings.external_said:
+    if settings.listens_beyond and is_loopback(url) and not settings.external_endpoint:
         return (
             f"{url} means this machine only, and clients come from others; "
             "set S3_EXTERNAL_ENDPOINT to the address that they have for the store"

@@ -25,7 +25,7 @@ from model.errors import Unavailable
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Health", "S3Backend", "open_store"]
+__all__ = ["SEE_CHECK", "Health", "S3Backend", "open_store"]
 
 log: Final = logging.getLogger("holdfast.store")
 
@@ -36,7 +36,8 @@ SAID_S: Final = 1.0
 FIRST_LOOK_S: Final = 10.0
 """For how long a start waits for a store that answers slowly."""
 _HARMLESS: Final = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists", "OperationAborted"})
-_REMEDY: Final = "correct the settings of the store; `registry.py storage check` tells more"
+SEE_CHECK: Final = "correct the settings of the store; `registry.py storage check` tells more"
+"""What to do about all that has no remedy of its own."""
 
 
 @asynccontextmanager
@@ -76,16 +77,16 @@ async def _reachable(calls: Calls) -> bool:
         log.warning("the store %s does not answer yet, and is waited for: %s", settings.base_url, reason)
         return False
     except StoreDenied as error:
-        raise StoreRefused(error.reason, _REMEDY) from error
+        raise StoreRefused(error.reason, SEE_CHECK) from error
     except Unavailable as error:
         failed = error.__cause__
         if not isinstance(failed, CallFailed) or failed.refusal is None:
-            raise StoreRefused(f"the store {settings.base_url} cannot be used: {error}", _REMEDY) from error
+            raise StoreRefused(f"the store {settings.base_url} cannot be used: {error}", SEE_CHECK) from error
         if failed.trouble is Trouble.NO_BUCKET and settings.create_bucket:
             await _make_bucket(calls)
             return True
         told = refused.remedy(failed.refusal, settings, calls.credentials().key_id)
-        raise StoreRefused(f"{settings.base_url}: {told}", _REMEDY) from error
+        raise StoreRefused(f"{settings.base_url}: {told}", SEE_CHECK) from error
     return True
 
 
@@ -97,7 +98,7 @@ async def _asked_first(calls: Calls) -> None:
 
     def tell() -> None:
         if not calls.circuit.reason:  # else it is tried again, and told in the end
-            log.warning("asking the store %s, which does not answer at once", calls.settings.base_url)
+            log.info("asking the store %s, which does not answer at once", calls.settings.base_url)
 
     saying = asyncio.get_running_loop().call_later(SAID_S, tell)
     try:

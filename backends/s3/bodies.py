@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from backends.base import FileSlice, in_thread
 from model.errors import StorageFailed
@@ -16,7 +16,12 @@ PIECE_BYTES: Final = MIB
 THREADS: Final = 4
 """For reading and hashing what lies in the page cache, mostly; more would only wait for each other."""
 
+SPARE: Final = 16
+"""As many as parts are sent at a time."""
+
 T = TypeVar("T")
+Buffers: TypeAlias = tuple[bytearray, bytearray]
+Piece: TypeAlias = bytes | memoryview
 
 
 class Bodies:
@@ -24,6 +29,7 @@ class Bodies:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="store")
+        self._spare: list[Buffers] = []
 
     def close(self) -> None:
         """Let the threads go. Blocks until they have ended what they do."""
@@ -52,8 +58,17 @@ class Bodies:
 
         await in_thread(self._pool, unlink)
 
-    async def pieces(self, source: FileSlice | bytes) -> AsyncIterator[bytes]:
-        """It all, in pieces of up to 1 MiB; the next is read while one is sent.
+    def lend(self) -> Buffers:
+        """Two buffers for a body. To be given back only when nothing holds them any more, or else never."""
+        return self._spare.pop() if self._spare else (bytearray(PIECE_BYTES), bytearray(PIECE_BYTES))
+
+    def give_back(self, buffers: Buffers) -> None:
+        """They may be lent again: memory that is new each time costs more than all the reading."""
+        if len(self._spare) < SPARE:
+            self._spare.append(buffers)
+
+    async def pieces(self, source: FileSlice | bytes, buffers: Buffers | None = None) -> AsyncGenerator[Piece, None]:
+        """It all, in pieces of up to 1 MiB. With `buffers`, a piece is good until the next but one is asked for.
 
         Raises:
             StorageFailed: the file cannot be read, or ends too early.
@@ -66,9 +81,11 @@ class Bodies:
         try:
             at, stop = source.start, source.start + source.length_bytes
             while at < stop:
-                piece = await in_thread(self._pool, _reading(descriptor, min(PIECE_BYTES, stop - at), at))
-                at += len(piece)
-                yield piece
+                buffer = bytearray(PIECE_BYTES) if buffers is None else buffers[(at - source.start) // PIECE_BYTES % 2]
+                into = memoryview(buffer)[: min(PIECE_BYTES, stop - at)]
+                await in_thread(self._pool, partial(_read_all, descriptor, into, at))
+                at += len(into)
+                yield into
         finally:
             os.close(descriptor)
 
@@ -89,14 +106,12 @@ def _opened(path: Path) -> int:
     return _guarded(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
 
-def _reading(descriptor: int, length_bytes: int, at: int) -> Callable[[], bytes]:
-    def read() -> bytes:
-        piece = _guarded(lambda: os.pread(descriptor, length_bytes, at))
-        if not piece:
+def _read_all(descriptor: int, into: memoryview, at: int) -> None:
+    while into:
+        count = _guarded(partial(os.preadv, descriptor, [into], at))
+        if not count:
             raise StorageFailed("what is to be stored ends too early")
-        return piece
-
-    return read
+        into, at = into[count:], at + count
 
 
 def _sha256(source: FileSlice) -> str:
@@ -104,13 +119,11 @@ def _sha256(source: FileSlice) -> str:
     buffer = memoryview(bytearray(PIECE_BYTES))
     descriptor = _opened(source.path)
     try:
-        at, stop = source.start, source.start + source.length_bytes
-        while at < stop:
-            count = _guarded(partial(os.preadv, descriptor, [buffer[: min(PIECE_BYTES, stop - at)]], at))
-            if not count:
-                raise StorageFailed("what is to be stored ends too early")
-            running.update(buffer[:count])
-            at += count
+        stop = source.start + source.length_bytes
+        for at in range(source.start, stop, PIECE_BYTES):
+            piece = buffer[: min(PIECE_BYTES, stop - at)]
+            _read_all(descriptor, piece, at)
+            running.update(piece)
     finally:
         os.close(descriptor)
     return running.hexdigest()

@@ -31,6 +31,7 @@ from backends.s3.errors import (
     Trouble,
     storage_error,
 )
+from backends.s3.readers import WIDE, Share
 from backends.s3.retrying import BROKEN, patience_for
 from backends.s3.settings import StoreSettings
 from backends.s3.transfer import Request, Transfer
@@ -150,7 +151,7 @@ class Calls:
             return headers
 
         try:
-            return await self.tried(f"store {key}", once)
+            return await self.tried(f"store {request.key}", once)
         except KeyMissing as missing:
             await reading.check_missing(self, missing)
             raise
@@ -159,7 +160,9 @@ class Calls:
         """Exactly those bytes, going on where a connection broke. Raises: KeyMissing, ShortRead as `Backend.get`."""
         return reading.pieces(self, key, start, length)
 
-    async def opened(self, key: str, headers: Mapping[str, str], *, patient: bool = False) -> "aiohttp.ClientResponse":
+    async def opened(
+        self, key: str, headers: Mapping[str, str], *, patient: bool = False, share: Share = WIDE
+    ) -> "aiohttp.ClientResponse":
         """The answer to one GET, its body yet to be read; the caller closes it. `patient`: as in `tried`.
 
         Raises: as `control`; KeyMissing only when the bucket itself is there.
@@ -169,7 +172,7 @@ class Calls:
         async def once(pair: Credentials) -> "aiohttp.ClientResponse":
             began_s = self.clock.monotonic_s()
             try:
-                response = await self.transfer.get(pair, request)
+                response = await self.transfer.get(pair, request, share)
             except CallFailed as failed:
                 self._noted("GET", request.key, began_s, failed=failed)
                 raise
@@ -178,22 +181,22 @@ class Calls:
             return response
 
         try:
-            return await self.tried(f"read {key}", once, patient=patient)
+            return await self.tried(f"read {request.key}", once, patient=patient)
         except KeyMissing as missing:
             await reading.check_missing(self, missing)
         # A store may say so for a moment while the object is replaced: nobody shall take it for lost because of that.
         await self.sleep(MISSING_PAUSE_S)
         try:
-            return await self.tried(f"read {key}", once, patient=patient)
+            return await self.tried(f"read {request.key}", once, patient=patient)
         except KeyMissing as missing:
-            raise KeyMissing(f"nothing is stored under {key}") from missing.__cause__
+            raise KeyMissing(f"nothing is stored under {request.key}") from missing.__cause__
 
     async def first_question(self) -> None:
         """List one object of ours: an answer to that has words, and no client knows better than our settings.
 
         Raises: as `control`.
         """
-        request = Request("GET", "", {"prefix": self.settings.prefix, "max-keys": "1"}, {})
+        request = Request("GET", "", {"prefix": self.full_key(""), "max-keys": "1"}, {})
 
         async def once(pair: Credentials) -> None:
             await self.transfer.closed(await self.transfer.get(pair, request))
@@ -270,7 +273,7 @@ class Calls:
             self._refused_since(f"there is no bucket {self.settings.bucket!r} at {self.place.root}; look at S3_BUCKET")
         else:
             with suppress(Unavailable):
-                await self.control("head_bucket")
+                await self.first_question()
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
@@ -341,7 +344,7 @@ class Calls:
         if worded or failed.trouble is not Trouble.WRONG_KEY:
             return failed
         try:
-            request = Request("GET", "", {"list-type": "2", "max-keys": "1"}, {})
+            request = Request("GET", "", {"prefix": self.full_key(""), "max-keys": "1"}, {})
             await self.transfer.closed(await self.transfer.get(self._keys.now(), request))
         except CallFailed as again:
             return again if again.trouble in OF_OUR_SETTINGS else failed

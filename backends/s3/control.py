@@ -6,11 +6,12 @@ Imported only when a store is opened: a server on a directory starts without it.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from backends.s3.credentials import Keys, for_botocore
-from backends.s3.errors import CallFailed, Trouble
+from backends.s3.errors import CallFailed, StoreRefused, Trouble
 from backends.s3.refused import Refusal
 from backends.s3.settings import StoreSettings
 from backends.s3.transfer import CONNECT_S, told_of, trouble_of_connection
@@ -25,6 +26,18 @@ ASK_S: Final = 10.0
 """For an answer to what a store decides at once."""
 LONG_S: Final = 10.0 * MINUTE_S
 """For what a store may have to move bytes for: completing, copying."""
+_LISTING: Final = frozenset({"IsTruncated", "Name", "Bucket", "Key", "Contents", "Uploads", "Parts"})
+_ANSWERS: Final[Mapping[str, frozenset[str]]] = {
+    "create_multipart_upload": frozenset({"UploadId"}),
+    "complete_multipart_upload": frozenset({"ETag", "Key", "Bucket", "Location"}),
+    "copy_object": frozenset({"CopyObjectResult"}),
+    "upload_part_copy": frozenset({"CopyPartResult"}),
+    "list_objects": _LISTING,
+    "list_objects_v2": _LISTING,
+    "list_parts": _LISTING,
+    "list_multipart_uploads": _LISTING,
+}
+"""Of which at least one is in every answer of a store; a page of something on the way has none of them."""
 
 
 class Control:
@@ -47,10 +60,9 @@ class Control:
         from botocore.parsers import ResponseParserError
 
         method = getattr(self._client, operation)
-        named = {} if operation == "list_buckets" else {"Bucket": self._bucket}
         try:
             async with asyncio.timeout(timeout_s):
-                answer: dict[str, Any] = await method(**named, **parameters)
+                answer: dict[str, Any] = await method(Bucket=self._bucket, **parameters)
         except ClientError as error:
             raise self._refused(error.response) from error
         except TimeoutError:
@@ -64,6 +76,9 @@ class Control:
             raise CallFailed(trouble_of_connection(inner), told) from error
         except BotoCoreError as error:
             raise StorageFailed(f"the store cannot be asked for {operation}: {error}") from error
+        if not _is_answered(operation, answer):  # counts as an error of the store's own, as one that is no XML does
+            told = f"a success without what {operation} is answered with"
+            raise CallFailed(Trouble.BROKEN, told, Refusal(HTTPStatus.INTERNAL_SERVER_ERROR))
         return answer
 
     def _refused(self, answer: Mapping[str, Any]) -> CallFailed:
@@ -84,6 +99,12 @@ class Control:
         return CallFailed.by(refusal, headers, now_s=self._clock.now_s())
 
 
+def _is_answered(operation: str, answer: Mapping[str, Any]) -> bool:
+    """Whether an answer has what it is asked for: an empty 200 must not pass for an empty bucket, or for done."""
+    wanted = _ANSWERS.get(operation)
+    return wanted is None or any(answer.get(name) not in (None, "", {}) for name in wanted)
+
+
 @asynccontextmanager
 async def open_control(
     settings: StoreSettings, clock: Clock, keys: Keys, session: "aiohttp.ClientSession"
@@ -91,9 +112,13 @@ async def open_control(
     """The client, configured for stores of every kind; it tries once, since `Calls` tries again.
 
     Its requests go out by `session`, as those with content do: the same connections, the same trust in certificates.
+
+    Raises:
+        StoreRefused: it takes no such endpoint or region: hosts and regions have no underscores, for one.
     """
     from aiobotocore.config import AioConfig
     from aiobotocore.session import get_session
+    from botocore.exceptions import BotoCoreError
 
     for name in ("botocore", "aiobotocore"):  # at DEBUG they write down whole requests, session tokens as well
         logging.getLogger(name).setLevel(logging.INFO)
@@ -112,7 +137,13 @@ async def open_control(
     making = made.create_client(
         "s3", region_name=settings.region, endpoint_url=settings.base_url, verify=False, config=config
     )
-    async with making as client:
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(making)
+        except (BotoCoreError, ValueError) as error:
+            remedy = "look at S3_ENDPOINT and S3_REGION; names of hosts and regions have no underscores"
+            told = str(error).rstrip(".")
+            raise StoreRefused(f"a store cannot be asked with these settings: {told}", remedy) from error
         yield Control(settings, clock, client)
 
 

@@ -10,6 +10,7 @@ store are changed without a stop: put the new pair beside the old one, change th
 """
 
 import logging
+import stat
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
@@ -96,7 +97,7 @@ class Keys:
     async def _read(self, path: Path) -> None:
         """Read the file if it is another one than last time; what cannot be read changes nothing but the first time."""
         try:
-            seen, text = await in_thread(None, lambda: _text_if_new(path, self._seen))
+            seen, text, mode = await in_thread(None, lambda: _text_if_new(path, self._seen))
         except (OSError, UnicodeDecodeError) as error:
             reason = (error.strerror if isinstance(error, OSError) else "") or "not a text file"
             if self._seen is None:
@@ -108,6 +109,10 @@ class Keys:
         self._unread = ""
         if text is None:
             return
+        if mode & stat.S_IROTH:
+            log.warning(
+                "everybody on this machine may read the file of keys %s; take that away: chmod 600 %s", path, path
+            )
         pairs = pairs_of(text)
         if not pairs:
             lacks = lacking(text)
@@ -122,12 +127,9 @@ class Keys:
 
     async def _renew(self) -> None:
         """Ask the standard chain; it renews what is about to end."""
-        from aiohttp import ClientError as NoConnection
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             frozen = await self._chain.get_frozen_credentials()
-        except (BotoCoreError, ClientError, NoConnection, OSError) as error:
+        except Exception as error:  # whatever its parsers make of what a credential_process or a service says
             if not self._pairs:
                 raise StoreRefused(f"the keys for the store cannot be had: {error}", _REMEDY) from error
             raise CallFailed(Trouble.WRONG_KEY, f"the keys for the store cannot be renewed: {error}") from error
@@ -190,11 +192,10 @@ def for_botocore(keys: Keys) -> Any:
 async def _standard_chain() -> Any:
     """The credentials of the standard AWS files and services. Raises: StoreRefused when there are none."""
     from aiobotocore.session import get_session
-    from botocore.exceptions import BotoCoreError
 
     try:
         found = await get_session().get_credentials()
-    except BotoCoreError as error:
+    except Exception as error:  # as when they are renewed
         raise StoreRefused(f"the standard AWS credentials cannot be used: {error}", _REMEDY) from error
     if found is None:
         raise StoreRefused("there are no keys for the store, not even standard AWS credentials", _REMEDY)
@@ -205,8 +206,8 @@ def _pair(key_id: str, secret: str, token: str | None = None) -> Credentials | N
     return Credentials(key_id, secret, token) if key_id and secret else None
 
 
-def _text_if_new(path: Path, seen: Seen | None) -> tuple[Seen, str | None]:
-    """The text of a file, or None when it is the one seen before. Blocks."""
+def _text_if_new(path: Path, seen: Seen | None) -> tuple[Seen, str | None, int]:
+    """The text of a file, or None when it is the one seen before, and its mode. Blocks."""
     status = path.stat()
     now = (status.st_ino, status.st_size, status.st_mtime_ns)
-    return now, None if now == seen else path.read_text(encoding="utf-8")
+    return now, None if now == seen else path.read_text(encoding="utf-8"), status.st_mode

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Final
 
 from backends.base import KeyMissing, MultipartGone, StoreUnavailable
-from backends.s3.refused import Refusal
+from backends.s3.refused import Refusal, printable
 from model.errors import StorageFailed, StorageFull
 
 
@@ -177,7 +177,7 @@ class CallFailed(Exception):
     @classmethod
     def by(cls, refusal: Refusal, headers: Mapping[str, str], *, now_s: float, canonical: str = "") -> "CallFailed":
         """What an answer of the store makes of a try; the names of its `headers` are in lower case."""
-        told = f"{refusal}: {refusal.message[:200]}" if refusal.message else str(refusal)
+        told = f"{refusal}: {printable(refusal.message[:200])}" if refusal.message else str(refusal)
         wait = headers.get("retry-after", "")
         return cls(
             trouble_of(refusal),
@@ -195,7 +195,7 @@ def trouble_behind(error: BaseException) -> Trouble | None:
 
 
 def storage_error(failed: CallFailed, doing: str, *, retry_after_s: int = 5) -> StorageFailed | StorageFull:
-    """The error of the port for the last try of `doing` ("store x"). A client may read its message."""
+    """The error of the port for the last try of `doing`: "store KEY", which only the log is told."""
     match failed.trouble:
         case Trouble.BROKEN | Trouble.BUSY | Trouble.UNREADABLE:
             return StoreUnavailable(f"cannot {doing}: the store does not answer", retry_after_s=retry_after_s)
@@ -204,11 +204,12 @@ def storage_error(failed: CallFailed, doing: str, *, retry_after_s: int = 5) -> 
         case Trouble.NO_UPLOAD:
             return MultipartGone(f"cannot {doing}: the store knows no such upload")
         case Trouble.FULL:
-            return StorageFull(f"cannot {doing}: the store is full, or takes nothing as large")
+            told = "the object store is full, or takes nothing as large"
+            return StorageFull(told, inner=f"cannot {doing}: {told}")
         case Trouble.WRONG_KEY | Trouble.DENIED | Trouble.SKEWED:
             return StoreDenied(f"cannot {doing}: {failed.reason}")
-    told = str(failed.refusal) if failed.refusal else "not as it should"
-    return StorageFailed(f"cannot {doing}: the store answered {told}")
+    told = f"the object store answered {failed.refusal or 'not as it should'}"
+    return StorageFailed(told, inner=f"cannot {doing}: {told}")
 
 
 def word_behind(error: BaseException) -> str:

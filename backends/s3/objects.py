@@ -56,6 +56,7 @@ class S3Backend:
         self.calls = calls
         self._direct = direct
         self._looked_at_s = float("-inf")
+        self._look_took_s = 0.0
 
     @property
     def health(self) -> Health:
@@ -75,8 +76,12 @@ class S3Backend:
     async def look(self) -> None:
         """Find out anew what the store can do, and tell the log what is new about it."""
         calls = self.calls
-        self._looked_at_s = calls.clock.monotonic_s()
-        found = await probing.look(calls, calls.settings, calls.clock, calls.session)
+        began_s = calls.clock.monotonic_s()
+        try:
+            found = await probing.look(calls, calls.settings, calls.clock, calls.session)
+        finally:
+            self._looked_at_s = calls.clock.monotonic_s()
+            self._look_took_s = self._looked_at_s - began_s
         for line in news(self._direct.found, found):
             log.info("%s", line)
         self._direct.found = found
@@ -92,7 +97,7 @@ class S3Backend:
                     await calls.probe()
             elif calls.circuit.wait_s <= 0:
                 await calls.reconnect()
-            due_s = LOOK_AGAIN_S if self.findings.reachable else IDLE_S
+            due_s = LOOK_AGAIN_S if self.findings.reachable else max(IDLE_S, self._look_took_s)
             if self.health.ok and now_s - self._looked_at_s >= due_s:
                 await self.look()
 
@@ -139,8 +144,8 @@ class S3Backend:
         """Remove `key`; see `Backend.delete`."""
         try:
             await self.calls.control("delete_object", Key=self.calls.full_key(checked(key)))
-        except KeyMissing as missing:
-            await reading.check_missing(self.calls, missing)
+        except KeyMissing:
+            return
         except StoreUnavailable as error:
             if trouble_behind(error) is not Trouble.UNREADABLE or await parts.size_or_none(self.calls, key) is not None:
                 raise
@@ -196,6 +201,10 @@ class S3Backend:
     async def abort(self, key: str, store_upload_id: str | None) -> None:
         """Remove an unfinished object and all its parts; see `Multipart.abort`."""
         await parts.abort(self.calls, checked(key), store_upload_id)
+
+    async def list_unfinished(self, key: str) -> list[str]:
+        """The ids of all unfinished objects under exactly this key; see `Multipart.list_unfinished`."""
+        return await parts.unfinished(self.calls, checked(key))
 
     async def copy(self, source: str, target: str, size_bytes: int, *, sha256: bool = False) -> str | None:
         """Copy an object of any size; see `Copies.copy`."""

@@ -47,7 +47,7 @@ async def send(
     try:
         headers = await calls.send(key, query, source, sha256)
     except KeyMissing as error:
-        raise _gone(key) from error
+        raise _gone(calls.full_key(key)) from error
     return RemotePart(number, source.length_bytes, plain_etag(headers["etag"]))
 
 
@@ -59,9 +59,10 @@ async def listed(calls: Calls, key: str, store_upload_id: str) -> list[RemotePar
         answer = await _of_upload(calls, "list_parts", key, store_upload_id, **more)
         for part in answer.get("Parts", ()):
             found[part["PartNumber"]] = RemotePart(part["PartNumber"], part["Size"], plain_etag(part["ETag"]))
-        if not answer.get("IsTruncated") or more.get("PartNumberMarker") == answer.get("NextPartNumberMarker"):
+        mark = answer.get("NextPartNumberMarker") or max(found, default=0)
+        if not answer.get("IsTruncated") or more.get("PartNumberMarker") == mark:
             return [found[number] for number in sorted(found)]
-        more = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+        more = {"PartNumberMarker": mark}
 
 
 async def assemble(calls: Calls, key: str, store_upload_id: str, parts: Sequence[RemotePart]) -> None:
@@ -88,11 +89,11 @@ async def _of_upload(
     try:
         return await calls.control(operation, timeout_s=timeout_s, **named)
     except KeyMissing as error:
-        raise _gone(key) from error
+        raise _gone(calls.full_key(key)) from error
 
 
-def _gone(key: str) -> MultipartGone:
-    return MultipartGone(f"the store knows no such upload of {key}")
+def _gone(full_key: str) -> MultipartGone:
+    return MultipartGone(f"the store knows no such upload of {full_key}")
 
 
 async def size_or_none(calls: Calls, key: str) -> int | None:
@@ -139,7 +140,8 @@ async def _abort_one(calls: Calls, key: str, store_upload_id: str) -> None:
         except MultipartGone:
             return
         await calls.sleep(ABORT_PAUSE_S)
-    raise StorageFailed(f"cannot abort an upload of {key}: parts of it still arrive")
+    told = "parts of the upload still arrive in the store"
+    raise StorageFailed(told, inner=f"cannot abort an upload of {calls.full_key(key)}: {told}")
 
 
 async def copy(calls: Calls, source: str, target: str, size_bytes: int, sha256: bool) -> str | None:
@@ -227,8 +229,9 @@ async def some_at_once(jobs: Iterable[Awaitable[T]], most: int) -> list[T]:
         async with asyncio.TaskGroup() as group:
             for _ in range(most):
                 group.create_task(work())
-    except* Unavailable as failed:
-        raise failed.exceptions[0] from None
+    except BaseExceptionGroup as failed:
+        first: BaseException = failed.exceptions[0]
+        raise first from first.__cause__  # which tells what kind of trouble it was
     return [done[index] for index in sorted(done)]
 
 

@@ -123,7 +123,7 @@ class Look:
         try:
             told, works = await act() or "", True
         except StoreUnavailable as error:
-            told = error.message
+            told = str(error)
             raise
         except (Refused, Unreachable, RegistryError) as error:
             told = getattr(error, "reason", "") or str(error)

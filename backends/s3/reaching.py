@@ -61,11 +61,12 @@ class Reach:
     async def _with_other_pair(self, reply: Reply) -> Reply:
         former = self._calls.credentials()
         with suppress(RegistryError):  # what counts is only which pair works afterwards
-            await self._calls.control("list_objects_v2", timeout_s=ASK_S, MaxKeys=1)
+            await self._calls.control("list_objects_v2", timeout_s=ASK_S, MaxKeys=1, Prefix=self._settings.full_key(""))
         return reply if self._calls.credentials() == former else await self._listing()
 
     async def _listing(self) -> Reply:
-        place, path, parameters = self._settings.internal, "/", {"list-type": "2", "max-keys": "1"}
+        place, path = self._settings.internal, "/"
+        parameters = {"list-type": "2", "max-keys": "1", "prefix": self._settings.full_key("")}
         sent = signed_headers(
             self._calls.credentials(),
             place,

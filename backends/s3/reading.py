@@ -7,13 +7,15 @@ as a short read, never in somebody else's bytes.
 """
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from backends.base import ShortRead
 from backends.s3.errors import CallFailed, Trouble, trouble_behind, word_behind
+from backends.s3.readers import WIDE, Share
 from backends.s3.retrying import BROKEN
 from backends.s3.settings import StoreSettings
 from backends.s3.transfer import Transfer
@@ -48,7 +50,9 @@ class Asker(Protocol):
         """What is random about it."""
         ...
 
-    async def opened(self, key: str, headers: Mapping[str, str], *, patient: bool = False) -> "aiohttp.ClientResponse":
+    async def opened(
+        self, key: str, headers: Mapping[str, str], *, patient: bool = False, share: Share = WIDE
+    ) -> "aiohttp.ClientResponse":
         """The answer to one GET."""
         ...
 
@@ -84,20 +88,30 @@ async def pieces(calls: Asker, key: str, start: int, length: int | None) -> Asyn
     if start == stop:
         await _check_inside(calls, key, start)
         return
-    at, fruitless, known = start, 0, None
+    with calls.transfer.readers.one_more() as share:
+        async with aclosing(_shared(calls, key, start, stop, share)) as stream:
+            async for piece in stream:
+                yield piece
+
+
+async def _shared(calls: Asker, key: str, start: int, stop: int | None, share: Share) -> AsyncGenerator[bytes, None]:
+    """The bytes from `start` up to `stop`, with no more held of them than `share` says."""
+    at, fruitless, known, named = start, 0, None, calls.settings.full_key(key)
     while stop is None or at < stop:
-        response = await _asked(calls, key, at, stop, known)
+        response = await _asked(calls, key, at, stop, known, share)
         if response is None:
+            if stop is not None:
+                raise ShortRead(f"{named} ends at or before byte {at}, before what was asked for")
             await _check_inside(calls, key, at)
             return
         try:
-            known = _checked(key, _described(key, response), known, at)
+            known = _checked(named, _described(named, response), known, at)
             stop = known.size_bytes if stop is None else stop
             if stop > known.size_bytes:
-                raise ShortRead(f"{key} ends at byte {known.size_bytes}, before what was asked for")
+                raise ShortRead(f"{named} ends at byte {known.size_bytes}, before what was asked for")
             before = at
             try:
-                async for piece in calls.transfer.pieces(response):
+                async for piece in calls.transfer.pieces(response, share):
                     wanted = piece[: stop - at]
                     at += len(wanted)
                     yield wanted
@@ -109,11 +123,11 @@ async def pieces(calls: Asker, key: str, start: int, length: int | None) -> Asyn
             response.close()
         if at < stop:
             fruitless = 0 if at > before else fruitless + 1
-            await _rest(calls, key, at, fruitless)
+            await _rest(calls, named, at, fruitless)
 
 
 async def _asked(
-    calls: Asker, key: str, at: int, stop: int | None, known: _Object | None
+    calls: Asker, key: str, at: int, stop: int | None, known: _Object | None, share: Share
 ) -> "aiohttp.ClientResponse | None":
     """The answer to what is still missing; None: `at` is not before the object's end."""
     headers = {}
@@ -122,13 +136,14 @@ async def _asked(
     if known is not None and known.etag:
         headers["if-match"] = known.etag
     try:
-        return await calls.opened(key, headers, patient=known is not None)
+        return await calls.opened(key, headers, patient=known is not None, share=share)
     except StorageFailed as error:
         match trouble_behind(error):
             case Trouble.RANGE if known is None:
                 return None
             case Trouble.RANGE | Trouble.CHANGED | Trouble.NO_OBJECT if known is not None:
-                raise ShortRead(f"{key} was replaced or removed while it was read, at byte {at}") from error
+                named = calls.settings.full_key(key)
+                raise ShortRead(f"{named} was replaced or removed while it was read, at byte {at}") from error
         raise
 
 
@@ -136,7 +151,7 @@ async def _check_inside(calls: Asker, key: str, at: int) -> None:
     """Raise what `Backend.get` raises when nothing is asked of the object, or nothing from behind its end."""
     size_bytes = await size(calls, key)
     if at > size_bytes:
-        raise ShortRead(f"{key} ends at byte {size_bytes}, before what was asked for")
+        raise ShortRead(f"{calls.settings.full_key(key)} ends at byte {size_bytes}, before what was asked for")
 
 
 async def size(calls: Asker, key: str) -> int:
@@ -154,7 +169,7 @@ async def size(calls: Asker, key: str) -> int:
             return 0
         raise
     try:
-        return _described(key, response).size_bytes
+        return _described(calls.settings.full_key(key), response).size_bytes
     finally:
         await calls.transfer.closed(response)
 
@@ -167,38 +182,44 @@ async def check_missing(calls: Asker, error: StorageFailed) -> None:
     if word_behind(error) == "NoSuchKey":
         return
     try:
-        await calls.control("list_objects", Prefix=calls.settings.prefix, MaxKeys=1)
+        await calls.control("list_objects", Prefix=calls.settings.full_key(""), MaxKeys=1)
     except StorageFailed as gone:
         if trouble_behind(gone) in (Trouble.NO_OBJECT, Trouble.NO_BUCKET):
             raise StorageFailed(f"the bucket {calls.settings.bucket} is gone") from gone
         raise
 
 
-def _described(key: str, response: "aiohttp.ClientResponse") -> _Object:
+def _described(named: str, response: "aiohttp.ClientResponse") -> _Object:
     """What the head of an answer says."""
     etag = response.headers.get("ETag", "")
     if response.status == HTTPStatus.PARTIAL_CONTENT:
         found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if found is None:
-            raise StorageFailed(f"cannot read {key}: the store answers a range without saying which")
+            raise _odd(named, "answers a range without saying which")
         return _Object(int(found[3]), etag, int(found[1]))
     if response.content_length is None:
-        raise StorageFailed(f"cannot read {key}: the store does not say how long it is")
+        raise _odd(named, "does not say how long it is")
     return _Object(response.content_length, etag, 0)
 
 
-def _checked(key: str, now: _Object, known: _Object | None, at: int) -> _Object:
+def _checked(named: str, now: _Object, known: _Object | None, at: int) -> _Object:
     """`now`, if it begins where it was asked to and is the object that the stream began with."""
     if known is not None and (now.etag, now.size_bytes) != (known.etag, known.size_bytes):
-        raise ShortRead(f"{key} was replaced while it was read, at byte {at}")
+        raise ShortRead(f"{named} was replaced while it was read, at byte {at}")
     if now.first != at:
-        raise StorageFailed(f"cannot read {key}: the store answers from byte {now.first} instead of {at}")
+        raise _odd(named, f"answers from byte {now.first} instead of {at}")
     return now
 
 
-async def _rest(calls: Asker, key: str, at: int, fruitless: int) -> None:
+def _odd(named: str, doing: str) -> StorageFailed:
+    return StorageFailed(
+        "the object store does not answer as it should", inner=f"cannot read {named}: the store {doing}"
+    )
+
+
+async def _rest(calls: Asker, named: str, at: int, fruitless: int) -> None:
     """Wait before asking again; ShortRead when that has been in vain often enough."""
     pause_s = BROKEN.pause_s(fruitless, 0.0, calls.chance())
     if pause_s is None:
-        raise ShortRead(f"{key} cannot be read beyond byte {at}: the connection breaks each time")
+        raise ShortRead(f"{named} cannot be read beyond byte {at}: the connection breaks each time")
     await calls.sleep(pause_s)

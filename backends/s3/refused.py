@@ -31,7 +31,7 @@ class Refusal:
 
     def __str__(self) -> str:
         """As it is quoted: `403 SignatureDoesNotMatch`."""
-        return f"{self.status} {self.code}".strip()
+        return f"{self.status} {printable(self.code[:100])}".strip()
 
 
 def read(status: int, body: bytes, headers: Mapping[str, str]) -> Refusal:
@@ -61,7 +61,12 @@ def remedy(refusal: Refusal, settings: StoreSettings, key_id: str, *, canonical:
     """
     means = _MEANINGS.get(refusal.code) or _BY_STATUS.get(refusal.status) or _unknown
     told = f"the store answers {refusal}: {means(_Case(refusal, settings, key_id, canonical, skew_s))}"
-    return "".join(char if char.isprintable() else "?" for char in told)
+    return printable(told)
+
+
+def printable(text: str) -> str:
+    """`text` without anything that a log or a terminal would obey."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,12 +35,8 @@ class StoreSettings:
     other_secret: str = field(default="", repr=False)
     credentials_file: Path | None = None
     """Lines such as AWS_ACCESS_KEY_ID=...; read again when it changes (M17)."""
-    ca_file: Path | None = None
-    """Certificate authorities that the store's TLS certificate is checked against; None: those of the machine (G15)."""
     direct: bool = True
     """Whether clients may be given the store's own URLs at all (DISABLE_PRESIGNED_URLS)."""
-    external_said: bool = False
-    """Whether `external_endpoint` was set by the operator."""
     listens_beyond: bool = False
     """Whether we listen on more than this machine: then an `endpoint` on this machine is nothing for clients."""
 

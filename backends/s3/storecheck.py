@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from backends.base import KeyMissing, MultipartGone
 from backends.s3.addresses import barred
-from backends.s3.backend import S3Backend, open_store
+from backends.s3.backend import SEE_CHECK, S3Backend, open_store
 from backends.s3.errors import StoreRefused
 from backends.s3.findings import Aspect, Findings, Step
 from backends.s3.ownprobe import PROBES, is_probe
@@ -156,7 +156,7 @@ async def checked(
         try:
             store = await stack.enter_async_context(open_store(settings, clock, make_session))
         except StoreRefused as refusal:
-            found = refused(refusal.reason, settings, clock)
+            found = refused(refusal.reason if refusal.remedy == SEE_CHECK else str(refusal), settings, clock)
         else:
             found = store.findings
             if not found.reachable:  # it was not looked at, or not through: now for the reason

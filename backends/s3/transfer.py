@@ -6,16 +6,18 @@ so that a server on a directory starts without it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from backends.base import FileSlice
 from backends.s3 import outside, refused
-from backends.s3.bodies import Bodies, length_of
+from backends.s3.bodies import Bodies, Buffers, Piece, length_of
 from backends.s3.errors import CallFailed, Trouble
+from backends.s3.readers import WIDE, Readers, Share, fit
 from backends.s3.settings import StoreSettings
 from model.clock import Clock
 from model.errors import StorageFailed
@@ -39,9 +41,6 @@ SMALL_BYTES: Final = MIB
 """What every store that is well stores within ANSWER_S."""
 FIRST_BYTE_S: Final = 10.0
 """For an answer to a request without a body."""
-PIECE_BYTES: Final = 256 * KIB
-_BUFFER_BYTES: Final = 128 * KIB
-"""Of a body that is read; each of thousands of slow readers may cost us a piece, twice this, and one more."""
 _ERROR_BYTES: Final = 64 * KIB
 
 
@@ -60,8 +59,18 @@ class Request:
         return f"/{self.key}"
 
 
+@dataclass(slots=True)
+class _Way:
+    """A body on its way."""
+
+    buffers: Buffers | None
+    trouble: StorageFailed | None = None
+    """What went wrong with our own file."""
+    is_out: bool = False
+
+
 class Transfer:
-    """Requests to one bucket, by connections that are kept."""
+    """Requests to one bucket, by connections that are kept. `readers`: who reads long answers just now."""
 
     def __init__(self, settings: StoreSettings, clock: Clock, session: "aiohttp.ClientSession", bodies: Bodies) -> None:
         self._place = settings.internal
@@ -69,6 +78,9 @@ class Transfer:
         self._clock = clock
         self._session = session
         self._bodies = bodies
+        self._keeps_no_pieces = urlsplit(self._place.root).scheme == "http"
+        """A plain connection holds at most the end of the last piece it was given; one with TLS may hold more."""
+        self.readers = Readers()
 
     async def put(
         self, credentials: Credentials, request: Request, source: FileSlice | bytes, sha256: str
@@ -78,47 +90,52 @@ class Transfer:
         Raises:
             CallFailed; StorageFailed: our own file cannot be read.
         """
-        troubles: list[StorageFailed] = []
+        way = _Way(self._bodies.lend() if self._keeps_no_pieces and isinstance(source, FileSlice) else None)
         try:
             async with asyncio.timeout(None) as stall:
-                body = self._body(source, stall, troubles)
+                body = self._body(source, stall, way)
                 length_bytes = length_of(source)
-                response = await self._answer(credentials, request, sha256, body, length_bytes, answer_s(length_bytes))
+                response = await self._answer(
+                    credentials, request, sha256, body, length_bytes, answer_s(length_bytes), WIDE
+                )
+                if way.is_out and way.buffers is not None:
+                    self._bodies.give_back(way.buffers)  # the store has answered: nothing of them waits to be sent
                 await self.closed(response)
                 return lowered(_of_object(response).headers)
         except TimeoutError:
             raise CallFailed(Trouble.BROKEN, f"no byte moved for {STALL_S:.0f} s") from None
         except CallFailed:
-            if troubles:
-                raise troubles[0] from None
+            if way.trouble is not None:
+                raise way.trouble from None
             raise
 
-    async def get(self, credentials: Credentials, request: Request) -> "aiohttp.ClientResponse":
+    async def get(self, credentials: Credentials, request: Request, share: Share = WIDE) -> "aiohttp.ClientResponse":
         """An answer whose body is yet to be read, by `pieces`; the caller closes it. Raises: CallFailed."""
-        response = await self._answer(credentials, request, EMPTY_SHA256, None, 0, FIRST_BYTE_S)
+        response = await self._answer(credentials, request, EMPTY_SHA256, None, 0, FIRST_BYTE_S, share)
+        fit(response, share)
         return _of_object(response) if request.key else response
 
     async def closed(self, response: "aiohttp.ClientResponse") -> None:
         """Be through with an answer whose body does not matter; a short one is read, which keeps the connection."""
         import aiohttp
 
-        with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            await _beginning(response)
-        response.close()
+        try:
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                await _beginning(response)
+        finally:
+            response.close()
 
-    async def pieces(self, response: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:
-        """The body as it comes, in pieces of up to 256 KiB. Raises: CallFailed when it breaks off."""
+    async def pieces(self, response: "aiohttp.ClientResponse", share: Share) -> AsyncIterator[bytes]:
+        """The body as it comes, in pieces of up to what `share` says. Raises: CallFailed when it breaks off."""
         import aiohttp
 
         try:
-            async for piece in response.content.iter_chunked(PIECE_BYTES):
+            async for piece in response.content.iter_chunked(share.piece_bytes):
                 yield piece
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise CallFailed(Trouble.BROKEN, f"the answer broke off: {told_of(error, self._place.root)}") from error
 
-    async def _body(
-        self, source: FileSlice | bytes, stall: asyncio.Timeout, troubles: list[StorageFailed]
-    ) -> AsyncIterator[bytes]:
+    async def _body(self, source: FileSlice | bytes, stall: asyncio.Timeout, way: _Way) -> AsyncGenerator[Piece, None]:
         """The pieces of a body; each gives the store more time, and the last one the time for its answer.
 
         What goes wrong with our own file is put aside, since the client of aiohttp makes its own error of it.
@@ -126,12 +143,14 @@ class Transfer:
         loop = asyncio.get_running_loop()
         stall.reschedule(loop.time() + STALL_S)
         try:
-            async for piece in self._bodies.pieces(source):
-                stall.reschedule(loop.time() + STALL_S)
-                yield piece
+            async with aclosing(self._bodies.pieces(source, way.buffers)) as pieces:
+                async for piece in pieces:
+                    stall.reschedule(loop.time() + STALL_S)
+                    yield piece
         except StorageFailed as error:
-            troubles.append(error)
+            way.trouble = error
             raise
+        way.is_out = True
         stall.reschedule(loop.time() + STALL_S + answer_s(length_of(source)))
 
     async def _answer(
@@ -139,12 +158,15 @@ class Transfer:
         credentials: Credentials,
         request: Request,
         payload: str,
-        body: AsyncIterator[bytes] | None,
+        body: AsyncGenerator[Piece, None] | None,
         length_bytes: int,
         answer_s: float,
+        share: Share,
     ) -> "aiohttp.ClientResponse":
         import aiohttp
         from yarl import URL
+
+        from backends.s3.outgoing import Outgoing
 
         signed = signed_headers(
             credentials,
@@ -167,11 +189,11 @@ class Transfer:
                 request.method,
                 URL(url, encoded=True),
                 headers=sent,
-                data=body,
+                data=None if body is None else Outgoing(body),
                 allow_redirects=False,
                 auto_decompress=False,
                 skip_auto_headers=("Content-Type",),
-                read_bufsize=_BUFFER_BYTES,
+                read_bufsize=share.buffer_bytes,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=answer_s),
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

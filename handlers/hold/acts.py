@@ -53,16 +53,13 @@ async def begin(call: Call, said: Fields) -> PartedSession:
     """Open a session. A blob that is here already gets one as well: clients expect an id, not an answer.
 
     Raises:
-        MultipartOff, DigestInvalid, NameInvalid, SizeInvalid; NativeNotConfigured, where the client insists (H051);
-        Unauthorized, Denied; those of `PartedSessions.open`.
+        MultipartOff, DigestInvalid, NameInvalid, SizeInvalid; Unauthorized, Denied; those of `PartedSessions.open`.
     """
     if not call.services.hold.multipart:
         raise MultipartOff
     target, claim, asked = fields.required_target(said), fields.did(said), fields.mode(said)
     repository = repository_of(call, said)
     call.require(Action.HOLD, repository)
-    if asked == modes.NATIVE:
-        call.services.sessions.parted.require_native()
     session = await call.services.sessions.parted.open(
         repository,
         owner=call.principal.name,
@@ -71,6 +68,7 @@ async def begin(call: Call, said: Fields) -> PartedSession:
         size_bytes=fields.size_bytes(said),
         part_size_bytes=fields.size_bytes(said, "part_size"),
         native=call.services.hold.native and asked != modes.BUFFERED,
+        insists=asked == modes.NATIVE,
     )
     modes.started(session, claim)
     return session

@@ -330,3 +330,15 @@ async def test_a_key_outside_the_law_is_refused(maker: Maker) -> None:
             with pytest.raises(KeyInvalid):
                 await ask(key)
     assert await maker.subject.keys() == [KEY]
+
+
+async def test_the_store_lists_what_is_unfinished_under_exactly_one_key(maker: Maker) -> None:
+    """H180: what it began, and could not tell us, is found by the key."""
+    first, parts = await maker.begun(*PIECES)
+    second = await maker.backend.begin(KEY)
+    await maker.backend.begin(f"{KEY}0")
+    assert sorted(await maker.backend.list_unfinished(KEY)) == sorted([first, second])
+    await maker.backend.assemble(KEY, first, parts)
+    assert await maker.backend.list_unfinished(KEY) == [second]
+    await maker.backend.abort(KEY, second)
+    assert await maker.backend.list_unfinished(KEY) == []

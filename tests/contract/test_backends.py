@@ -87,13 +87,19 @@ async def test_a_range_is_exact(subject: Subject, start: int, length: int | None
     assert await subject.get("a/b", start, length) == VALUE[start:stop]
 
 
-@pytest.mark.parametrize(("start", "length"), [(0, 1025), (1020, 5), (1025, None), (1025, 0), (5000, 1)])
+@pytest.mark.parametrize(("start", "length"), [(0, 1025), (1020, 5), (1024, 1), (1025, None), (1025, 0), (5000, 1)])
 async def test_a_range_beyond_the_end_is_a_short_read_before_the_first_piece(
     subject: Subject, start: int, length: int | None
 ) -> None:
     await subject.put("a/b", VALUE)
     with pytest.raises(ShortRead):
         await anext(subject.backend.get("a/b", start, length))
+
+
+async def test_a_range_of_an_empty_value_is_a_short_read(subject: Subject) -> None:
+    await subject.put("a/empty", b"")
+    with pytest.raises(ShortRead):
+        await anext(subject.backend.get("a/empty", 0, 1))
 
 
 async def test_nothing_is_read_under_a_key_that_is_not_there(subject: Subject) -> None:

@@ -87,6 +87,20 @@ def test_what_happens_once_at_each_kind_of_call_no_client_notices(site: Site, wh
         assert site.client.blob(REPOSITORY, name).expect(200).body == content
 
 
+@pytest.mark.parametrize("what", ["answer lost", "answer short", "reset"])
+def test_an_upload_of_one_request_that_the_store_begins_twice_leaves_none_under_its_digest(
+    site: Site, what: str
+) -> None:
+    """H180: it goes to the digest's own key, where no other than the one that is known may be taken away."""
+    rule = site.proxy.on(ONCE[what], Call.CREATE, times=1)
+    content = noise(("in one", what), SLICED_BYTES)
+    target = with_digest(f"/v2/{REPOSITORY}/blobs/uploads/", digest(content))
+    in_the_end(lambda: site.client.request("POST", target, content), 201)
+    rule.reached()
+    assert site.client.blob(REPOSITORY, digest(content)).expect(200).body == content
+    site.settled()
+
+
 LASTING: dict[str, Fault] = {
     "500": f.INTERNAL,
     "503 SlowDown": f.SLOW_DOWN,

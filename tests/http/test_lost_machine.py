@@ -18,10 +18,10 @@ from tests.support.objectstore import NOWHERE, Bucket, ObjectStore
 LAYER = b"a layer" * 100
 
 
-def restore(data: Path, bucket: Bucket) -> int:
-    """`registry.py restore`, with nothing but the settings."""
+def command(data: Path, bucket: Bucket, *words: str) -> int:
+    """A command of `registry.py`, with nothing but the settings."""
     environ = {**ENVIRON, **bucket.env(s3_external_endpoint=NOWHERE)}
-    return cli.run(["restore", "--data", str(data)], serve=lambda config: 0, more=COMMANDS, environ=environ)
+    return cli.run([*words, "--data", str(data)], serve=lambda config: 0, more=COMMANDS, environ=environ)
 
 
 async def test_one_command_brings_everything_back_on_a_real_store(
@@ -41,7 +41,7 @@ async def test_one_command_brings_everything_back_on_a_real_store(
     assert any(key.endswith(Path(told["path"]).name) for key in bucket.objects("holdfast/catalog/"))
     shutil.rmtree(lost)
 
-    assert await asyncio.to_thread(restore, here, bucket) == 0
+    assert await asyncio.to_thread(command, here, bucket, "restore") == 0
     assert "bucket:catalog-" in capsys.readouterr().out
     async with open_rooms(config_of(here, **settings)) as rooms:
         tags = rooms.services.tags
@@ -61,12 +61,6 @@ async def test_another_bucket_is_refused_at_the_start(tmp_path: Path, object_sto
             pass
 
 
-def command(data: Path, bucket: Bucket, *words: str) -> int:
-    """Another command, with the settings of the server."""
-    environ = {**ENVIRON, **bucket.env(s3_external_endpoint=NOWHERE)}
-    return cli.run([*words, "--data", str(data)], serve=lambda config: 0, more=COMMANDS, environ=environ)
-
-
 async def test_a_server_on_an_empty_folder_takes_no_pushes_into_a_lost_machines_bucket(
     tmp_path: Path, object_store: ObjectStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,7 +74,7 @@ async def test_a_server_on_an_empty_folder_takes_no_pushes_into_a_lost_machines_
     with pytest.raises(CannotStart, match=r"another registry .* `registry\.py restore`"):
         async with open_rooms(config_of(here, **settings)):
             pass
-    assert await asyncio.to_thread(restore, here, bucket) == 0
+    assert await asyncio.to_thread(command, here, bucket, "restore") == 0
     assert "is the catalog now" in capsys.readouterr().out
     async with open_rooms(config_of(here, **settings)) as rooms:
         assert (await rooms.services.tags.page("lab/tools")).names == ["v1"]

@@ -121,6 +121,7 @@ async def not_ready(registry: Watched) -> str:
     """The reason that /readyz gives."""
     answer = await registry.ask("GET", "/readyz")
     assert (answer.status, answer.json["status"]) == (503, "unavailable")
+    assert (answer.headers["retry-after"], answer.headers["cache-control"]) == ("5", "no-store")
     reason: str = answer.json["reason"]
     return reason
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.http.pushing import PART, Client, ended, kill, parts_received, sha256
 from tests.interop import layouts
 from tests.interop.wire import Registry
 from tests.support.faultproxy import FaultProxy
-from tests.support.objectstore import Bucket
+from tests.support.objectstore import Bucket, eventually
 from tests.support.server import Server
 from tests.support.storefaults import BAD_SIGNATURE, RESET, UNAVAILABLE, Call, Fault, Held, Reset
 
@@ -41,6 +42,11 @@ class Site:
         """The parts that clients put into the store; not those by which the server tries it out."""
         taken = (seen for seen in self.store.asked(Call.PART) if seen.status == 200 and PROBE not in seen.path)
         return sorted(int(number) for seen in taken for number in re.findall(r"partNumber=(\d+)", seen.query))
+
+    def pushed(self, client: Client, path: Path) -> None:
+        """Push it, and return when readers may be sent to where it lies."""
+        client.run("push", path, f"{self.server.netloc}/a/b:1")
+        assert eventually(not self.bucket.objects("holdfast/uploads/") for _ in count())
 
     def sessions(self) -> list[str]:
         """In which modes uploads were begun."""
@@ -160,7 +166,7 @@ def test_a_reader_who_is_sent_to_the_store_gets_the_same_bytes(bucket: Bucket, c
     """By 307, in ranges, verified; the registry passes none of it on."""
     big = some_file(tmp_path / "big.bin", 40 * 1024 * 1024 + 5)
     with site(bucket, tmp_path / "data", s3_redirect="on") as here:
-        client.run("push", big, f"{here.server.netloc}/a/b:1")
+        here.pushed(client, big)
         here.store.seen.clear()
         with FaultProxy(here.server.netloc) as door:
             client.run("pull", f"{door.netloc}/a/b:1", "--output", tmp_path / "back.bin")
@@ -174,7 +180,7 @@ def test_a_reader_who_is_sent_to_the_store_gets_the_same_bytes(bucket: Bucket, c
 def test_a_pull_from_the_store_goes_on_after_a_kill(bucket: Bucket, client: Client, tmp_path: Path) -> None:
     big = some_file(tmp_path / "big.bin", 80 * 1024 * 1024)
     with site(bucket, tmp_path / "data", s3_redirect="on") as here:
-        client.run("push", big, f"{here.server.netloc}/a/b:1")
+        here.pushed(client, big)
         pull = ("pull", f"{here.server.netloc}/a/b:1", "--output", tmp_path / "back", "--parallel", "1")
         held = here.store.on(Held("before"), Call.GET, skip=2, times=1)
         pulling = client.start(*pull)

@@ -1,11 +1,24 @@
-"""What the models of uploads in parts have in common: what a client knows of its session, and patches of a while."""
+"""What the models of uploads have in common: how often they run, what a client knows, and patches of a while."""
 
 import hashlib
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 from multipart.parts import ListedPart
+
+
+def model_runs(examples: int, *, steps: int = 25) -> settings:
+    """So many lives of so many steps, the same in every run; what fails is told as it came, not made smaller."""
+    return settings(
+        max_examples=examples,
+        phases=[Phase.explicit, Phase.generate],
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
 
 
 @dataclass

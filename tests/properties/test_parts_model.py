@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -38,7 +37,7 @@ from multipart.refusals import (
     UploadFinished,
     UploadForeign,
 )
-from tests.properties.knowing import Known, Undone
+from tests.properties.knowing import Known, Undone, model_runs
 from tests.unit.multipart.harness import REPOSITORY, HandClock, House, PlayedBody
 
 LIMITS = UploadLimits(min_part_bytes=8, expiry_s=1000)
@@ -568,11 +567,4 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TestParts = Parts.TestCase
-TestParts.settings = settings(
-    max_examples=60,
-    phases=[Phase.explicit, Phase.generate],
-    stateful_step_count=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestParts.settings = model_runs(60)

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from model.digests import Digest
 from model.errors import DigestMismatch, StorageFull
 from multipart.refusals import PartsInvalid, UploadAborted
-from tests.properties.knowing import Known, Undone
+from tests.properties.knowing import Known, Undone, model_runs
 from tests.properties.test_parts_model import LIMITS, OWNER, WHICH, Parts, small_slices
 from tests.unit.multipart.storehouse import DirectStore, StoreHouse
 
@@ -222,11 +221,4 @@ class PartsInStore(Parts):
 
 
 TestPartsInStore = PartsInStore.TestCase
-TestPartsInStore.settings = settings(
-    max_examples=40,
-    phases=[Phase.explicit, Phase.generate],
-    stateful_step_count=20,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestPartsInStore.settings = model_runs(40, steps=20)

@@ -5,24 +5,21 @@ Beside it: what was acknowledged is there, whatever the store does; under the ke
 when everything has ended and the rest is discarded, nothing is left in the store.
 """
 
-import asyncio
-import hashlib
-import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import rule
 
-from model.digests import Digest
 from model.errors import OffsetMismatch, StorageFailed, UploadUnknown
 from multipart import spool
 from multipart.bodies import EmptyBody
 from multipart.place import Place
 from multipart.sessions import UploadLimits
 from multipart.slices import Slicing
+from tests.properties.knowing import model_runs
 from tests.properties.test_sessions_model import ONE, Known, Uploads
 from tests.unit.multipart.harness import REPOSITORY, PlayedBody
 from tests.unit.multipart.slicehouse import SliceHouse, Store
@@ -139,61 +136,20 @@ class StoreUploads(Uploads):
 
     # -- what happens to the server -----------------------------------------------------------------------------------
 
-    @rule(how=st.sampled_from(["cut", "zeroed", "stale", "marks torn", "marks gone", "data gone", "nothing"]))
-    def after_a_power_cut_only_proven_bytes_are_offered(self, how: str) -> None:
-        self.crash(power=how)
-        for known in self.open.values():
-            stands = self.run(self.house.sessions.offset(REPOSITORY, known.id))
-            assert stands <= known.stands
-            assert stands >= known.synced or how in ("marks torn", "marks gone", "data gone")
-            floor = self.floor(known)
-            held = self.house.spool(known.id).path.read_bytes()[floor:stands] if stands else b""
-            assert held == known.content[floor:stands]
-            known.goes_on(stands)
-            known.synced = stands
-
-    def crash(self, known: Known | None = None, body: PlayedBody | None = None, power: str = "") -> None:
-        self.lives += 1
-        after = self.place / f"data{self.lives}"
-
-        async def crashing() -> None:
-            receiving = None
-            if known is not None and body is not None:
-                body.pause_before = len(body.pieces) - 1
-                place = Place(location_offset=known.stands)
-                receiving = asyncio.create_task(self.house.sessions.append(REPOSITORY, known.id, body, place))
-                await body.paused.wait()
-            await self.house.freeze()
-            shutil.copytree(self.house.folder.data_dir, after)
-            if receiving is not None and body is not None:
-                body.go.set()
-                await receiving
-            await self.house.stop()
-
-        self.run(crashing())
-        shutil.rmtree(self.house.folder.data_dir)
-        for each in self.open.values():
-            self.lose(after / "spool", each, power)
-        self.start(after)
+    async def dies(self) -> None:
+        await self.house.freeze()
 
     # -- what holds throughout ----------------------------------------------------------------------------------------
 
-    @invariant()
-    def blobs_are_whole_and_the_spool_holds_open_sessions_only(self) -> None:
-        if not hasattr(self, "house"):
-            return
+    def under_digests(self) -> Iterator[tuple[str, bytes]]:
         for key, value in self.store.values.items():
             if key.startswith("docker/"):
-                assert hashlib.sha256(value).hexdigest() == key.split("/")[-2]
-        assert {session.id for session in self.house.sessions.all()} == self.open.keys()
-        assert {path.stem for path in self.house.folder.spool.iterdir()} <= self.open.keys()
+                yield key.split("/")[-2], value
 
     @rule()
     def every_blob_can_be_read(self) -> None:
         self.works()
-        for content in self.blobs:
-            assert self.run(self.house.stored(content))
-            assert self.run(self.house.blobs.size(REPOSITORY, Digest.of(content))) == len(content)
+        super().every_blob_can_be_read()
 
 
 class LetGo(Exception):
@@ -206,11 +162,4 @@ def marks_come_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TestStoreUploads = StoreUploads.TestCase
-TestStoreUploads.settings = settings(
-    max_examples=60,
-    phases=[Phase.explicit, Phase.generate],
-    stateful_step_count=25,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestStoreUploads.settings = model_runs(60)

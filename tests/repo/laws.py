@@ -165,6 +165,18 @@ def nobody_imports_the_entry(source: Source) -> Iterator[str]:
         yield from (f"imports {name}" for name in source.imports() if name.split(".")[0] == "registry")
 
 
+def loggers_are_below_one_name(source: Source) -> Iterator[str]:
+    """One name leads to all that we log; loggers of others are set up by name, and never kept."""
+    for node in ast.walk(source.tree) if source.in_product else ():
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
+            continue
+        made = node.value
+        if ast.unparse(made.func).split(".")[-1] == "getLogger":
+            told = made.args[0].value if made.args and isinstance(made.args[0], ast.Constant) else ""
+            if str(told).split(".")[0] != "holdfast":
+                yield f"line {node.lineno} logs by a name that does not begin with holdfast"
+
+
 LAWS: Final[tuple[Law, ...]] = (
     imports_follow_the_map,
     faces_do_not_import_each_other,
@@ -178,4 +190,5 @@ LAWS: Final[tuple[Law, ...]] = (
     values_never_wait,
     the_environment_is_read_at_the_door,
     nobody_imports_the_entry,
+    loggers_are_below_one_name,
 )

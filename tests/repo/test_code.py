@@ -36,6 +36,8 @@ OFFENDERS: list[tuple[laws.Law, str, str]] = [
     (laws.the_environment_is_read_at_the_door, "store/blobs.py", HEADER + "import os\nX = os.environ['X']\n"),
     (laws.the_environment_is_read_at_the_door, "store/blobs.py", HEADER + "from os import getenv\n"),
     (laws.nobody_imports_the_entry, "cli.py", HEADER + "import registry\n"),
+    (laws.loggers_are_below_one_name, "store/blobs.py", HEADER + "import logging\nL = logging.getLogger(__name__)\n"),
+    (laws.loggers_are_below_one_name, "store/blobs.py", HEADER + "import logging\nL = logging.getLogger('store')\n"),
 ]
 
 

@@ -29,7 +29,7 @@ ONCE_IS_ENOUGH: Final[Mapping[str, str]] = {
     **dict.fromkeys(("test_admin", "test_admin_commands", "test_keys", "test_referrers", "test_shortcut"), NAMES_ONLY),
     **dict.fromkeys(("test_datasets", "test_manifests", "test_tags", "test_pages", "test_shapes"), NAMES_ONLY),
     **dict.fromkeys(("test_links", "test_lost_machine", "test_native", "test_push_pull_s3"), OWN_STORE),
-    **dict.fromkeys(("test_redirects", "test_settling_s3"), OWN_STORE),
+    **dict.fromkeys(("test_redirects", "test_settling_s3", "test_store_start"), OWN_STORE),
 }
 """Files that a run on S3 leaves out, and why; single tests say it by their mark."""
 

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from tests.support.server import free_port
+from tests.support.listening import Listening, free_port
 from tests.support.storefaults import Call, Fault, Head, Held, Lost, Refusal, Reset, Rule, Short, Slow
 
 T = TypeVar("T")
@@ -58,15 +58,13 @@ class CutShort(Exception):
     """The client's connection is to end here, after what it has been sent."""
 
 
-class FaultProxy:
+class FaultProxy(Listening):
     """A proxy on a port of 127.0.0.1; a context manager.
 
     Args:
         upstream: HOST:PORT of what is behind it.
         port: where it listens; a free one if not given.
     """
-
-    host = "127.0.0.1"
 
     def __init__(self, upstream: str, port: int | None = None) -> None:
         self._upstream = upstream.rpartition(":")
@@ -77,16 +75,6 @@ class FaultProxy:
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-
-    @property
-    def netloc(self) -> str:
-        """`127.0.0.1:PORT`."""
-        return f"{self.host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """`http://127.0.0.1:PORT`, without a slash at the end."""
-        return f"http://{self.netloc}"
 
     def on(
         self, fault: Fault, *calls: Call, path: str = "", query: str = "", skip: int = 0, times: int | None = None

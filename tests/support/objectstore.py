@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import unquote
 
 from tests.support import needs
+from tests.support.listening import Listening, free_port
 
 REGISTRY: Final = "holdfast/registry"
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -60,14 +60,6 @@ class Upload:
     upload_id: str
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def swift_python() -> Path:
     """The interpreter that has Swift; `make venv` makes it."""
     if not SWIFT_PYTHON.exists():
@@ -83,7 +75,7 @@ def debian_python() -> Path:
     return DEBIAN_PYTHON
 
 
-class ObjectStore:
+class ObjectStore(Listening):
     """An S3 server on a free port of 127.0.0.1; a context manager that leaves neither process nor state behind.
 
     Args:
@@ -94,8 +86,6 @@ class ObjectStore:
         port: the port to listen on; a free one if not given. It stays the same over restarts, as does the content.
         folder: where its state lies, in a folder of its own; in memory, where that is possible, unless given.
     """
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -122,16 +112,6 @@ class ObjectStore:
         if min_part is not None:
             self._env["SWIFT_S3_MINPART"] = str(min_part)
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def netloc(self) -> str:
-        """`127.0.0.1:PORT`."""
-        return f"{self.host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """`http://127.0.0.1:PORT`, without a slash at the end."""
-        return f"http://{self.netloc}"
 
     @property
     def alive(self) -> bool:

@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.driver import DRIVER
-from tests.support.objectstore import ROOT, free_port
+from tests.support.listening import Listening, free_port
+from tests.support.objectstore import ROOT
 
 __all__ = ["ROOT", "Server", "ServerFailed", "free_port"]
 
@@ -34,7 +35,7 @@ class ServerFailed(AssertionError):
     """The server did not start, or did not end as it promises; the message ends with its log."""
 
 
-class Server:
+class Server(Listening):
     """`registry.py serve` on a free port of 127.0.0.1 over `data`; a context manager that leaves no process behind.
 
     Args:
@@ -44,8 +45,6 @@ class Server:
         prefix: words put before the command, of programs that replace themselves with it (`nsenter`, `prlimit`).
         port: the port to listen on; a free one if not given. It stays the same over restarts.
     """
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -67,16 +66,6 @@ class Server:
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
         self._env = kept | DRIVER.env(data) | dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def netloc(self) -> str:
-        """`127.0.0.1:PORT`, as clients name a registry."""
-        return f"{self.host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        """`http://127.0.0.1:PORT`, without a slash at the end."""
-        return f"http://{self.netloc}"
 
     @property
     def pid(self) -> int:

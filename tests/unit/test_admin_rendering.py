@@ -103,10 +103,26 @@ def test_uploads_are_told_with_what_the_store_has_only_where_there_is_one() -> N
     there = {"bytes": 3 << 20, "waiting_bytes": 2 << 20, "trouble": "the store does not answer"}
     sending = UPLOAD | {"in_store": there}
     proving = UPLOAD | {"mode": "native", "proving": {"bytes": 1 << 20, "of_bytes": 5 << 20}}
-    head, first, second = rendering.uploads({"uploads": [sending, proving]})
+    head, first, second, why = rendering.uploads({"uploads": [sending, proving]})
     assert head.split()[-5:] == ["MODE", "IN", "STORE", "WAITING", "PROVEN"]
-    assert "buffered   3.0 MiB  2.0 MiB (the store does not answer)" in first and first.endswith(" -")
+    assert "buffered   3.0 MiB  ! 2.0 MiB" in first and first.endswith(" -")
+    assert why == "! 1 upload: the store does not answer"
     assert "native" in second and second.endswith("1.0 MiB of 5.0 MiB")
+
+
+def test_a_table_of_uploads_fits_a_wide_window() -> None:
+    """With a reason of any length, and a digest for a target."""
+    there = {"bytes": 999 << 20, "waiting_bytes": 999 << 20, "trouble": "the store " + "does not answer " * 20}
+    wide: dict[str, object] = {
+        "id": "5031bb36-c34d-49f0-bd29-aacae83506f1",
+        "repository": "base/debian",
+        "target": "sha256:" + "ab" * 32,
+    }
+    wide |= {"size_bytes": 999 << 20, "bytes": 998 << 20, "parts": 999, "total_parts": 1000, "in_store": there}
+    head, *lines, why = rendering.uploads({"uploads": [UPLOAD | wide, UPLOAD | wide]})
+    assert max(map(len, (head, *lines))) <= 160
+    assert all("sha256:abababababab  buffered" in line for line in lines)
+    assert why.startswith("! 2 uploads: the store does not answer")
 
 
 def test_what_clients_brought_to_the_store_themselves_is_not_told_as_nothing() -> None:

@@ -127,6 +127,20 @@ def test_what_cannot_work_with_a_store_is_told_before_it_is_tried(said: dict[str
     assert SECRET not in answer
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"s3_bucket": "minio", "s3_endpoint": "http://minio.lab:9000"},
+        {"s3_bucket": "registry", "s3_external_endpoint": "https://registry.example.org"},
+        {"s3_bucket": "store", "s3_endpoint": "https://store.eu-central-1.example.com"},
+        {"s3_bucket": "my.images", "s3_endpoint": "http://s3.lab", "s3_addressing_style": "virtual"},
+    ],
+    ids=lambda said: "-".join(said.values()),
+)
+def test_a_bucket_may_be_called_as_its_host_and_have_dots_without_tls(said: dict[str, str]) -> None:
+    check_store(store(**said))
+
+
 def test_what_was_said_and_does_nothing_is_told() -> None:
     """H045, H120: a bucket without the driver for it, and redirects without the URLs for them."""
     assert list(without_effect(store())) == list(without_effect(load({}, {}, default_file=Path("/nonexistent")))) == []

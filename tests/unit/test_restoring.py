@@ -18,7 +18,8 @@ from store import backups
 from store.bucket_copies import BucketCopies
 from store.layout import REGISTRY, catalog_copy_key
 from store.opening import CATALOG_NAME
-from tests.unit.store.bucket import bucket, failing, no_hook
+from tests.support.storehooks import failing, no_hook
+from tests.unit.store.bucket import bucket
 from tests.unit.store.shop import StillClock, shop
 
 S3 = {

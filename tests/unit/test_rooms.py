@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from admin.operations import Desk, perform
+from config import ConfigError
 from model.clock import SystemClock
 from model.errors import ManifestUnknown
 from rooms import PASSING_NAME, open_rooms
@@ -101,3 +102,24 @@ def test_a_catalog_that_cannot_be_written_is_told_at_the_start(tmp_path: Path, m
     monkeypatch.setattr("store.catalog.connect_writer", read_only)
     with pytest.raises(CatalogError, match="may write the file"):
         Catalog(tmp_path, SystemClock()).open()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"s3_bucket": ""}, "S3_BUCKET"),
+        ({"s3_addressing_style": "virtual", "s3_endpoint": "http://127.0.0.1:9"}, "say path"),
+        ({"aws_access_key_id": "half"}, "aws_secret_access_key is missing"),
+        ({"s3_ca_file": "/nonexistent/ca.pem"}, "cannot be read"),
+        ({"s3_ca_file": __file__}, "name another"),
+    ],
+    ids=["bucket", "virtual", "pair", "no file", "no certificate"],
+)
+async def test_what_is_wrong_with_the_settings_of_a_store_is_said_before_anything_is_made(
+    tmp_path: Path, said: dict[str, str], told: str
+) -> None:
+    settings = {"storage_driver": "s3", "s3_bucket": "images", "s3_endpoint": "http://127.0.0.1:9", **said}
+    with pytest.raises(ConfigError, match=told):
+        async with open_rooms(config_of(tmp_path / "data", **settings)):
+            pass
+    assert not (tmp_path / "data").exists()

@@ -120,6 +120,20 @@ def test_a_store_that_cannot_be_used_is_exit_code_1_and_one_sentence(check: Chec
         assert "RESULT" not in said.out, "a table of what was not tried tells nobody anything"
 
 
+def test_without_keys_the_settings_for_them_are_named(
+    check: Check, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As serving says it."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    said = check(bucket, aws_access_key_id="", aws_secret_access_key="")
+    assert said.code == 1
+    assert "no keys for the store" in said.out and "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said.out
+    wrong = check(bucket, aws_secret_access_key="another")
+    assert "`registry.py storage check` tells more" not in wrong.out
+
+
 def test_without_an_object_store_there_is_nothing_to_check(check: Check, bucket: Bucket) -> None:
     said = check(bucket, storage_driver="filesystem")
     assert said.code == 2

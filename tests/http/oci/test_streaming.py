@@ -41,9 +41,12 @@ class Store:
         self.begun += 1
         self.asked.append((start, length))
         try:
+            given = start - self.asked[0][0]  # who goes on in the middle has what came before
             for piece in self.pieces:
-                self.given_bytes += len(piece)
-                yield piece
+                rest, given = piece[given:], max(0, given - len(piece))
+                if rest:
+                    self.given_bytes += len(rest)
+                    yield rest
             if isinstance(self.then, BaseException):
                 raise self.then
             if self.then is not None:
@@ -133,8 +136,8 @@ async def test_a_store_that_fails_in_the_middle_never_passes_for_whole(
     connection = await far.connect()
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await connection.ask("GET", f"/v2/{REPOSITORY}/blobs/{digest_of(CONTENT)}")
-    await until(lambda: store.ended == 1 and bool(far.records[-1].error))
-    assert error.message in far.records[-1].error
+    await until(lambda: store.ended == store.begun and bool(far.records[-1].error))
+    assert str(error) in far.records[-1].error
     stored_as(Store(in_pieces()), monkeypatch)
     if isinstance(error, ShortRead):  # it is known to be damaged now, and may be pushed again
         assert (await far.blob(REPOSITORY, digest_of(CONTENT))).status == 404
@@ -160,7 +163,7 @@ async def test_a_reader_that_leaves_ends_the_reading_from_the_store_at_once(
 async def test_two_hundred_readers_that_take_nothing_cost_little_each(
     far: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was taken from the store and not yet by the kernel is one piece each, and the head."""
+    """What is written and not yet taken by the kernel is 64 KiB of a piece each, and the head."""
     large, piece = bytes(16 * MIB), bytes(PIECE_BYTES)  # more than kernels buffer
     digest = await far.push(REPOSITORY, large)
     store = stored_as(Store([piece] * (len(large) // len(piece))), monkeypatch)
@@ -180,7 +183,7 @@ async def test_two_hundred_readers_that_take_nothing_cost_little_each(
             assert (await far.ask("GET", "/v2/")).status == 200
             waiting = [each.transport.get_write_buffer_size() for each in far.server.connections if each.transport]
             assert len(waiting) >= READERS
-            assert sum(waiting) <= READERS * 128 * KIB
+            assert sum(waiting) <= READERS * 72 * KIB
         assert store.ended == 0
     await until(lambda: store.ended == READERS)
 

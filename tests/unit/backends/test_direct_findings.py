@@ -70,7 +70,7 @@ def test_a_store_on_this_machine_is_no_address_for_clients_from_others() -> None
     assert barred(HERE) == ""
     assert "S3_EXTERNAL_ENDPOINT" in barred(replace(HERE, listens_beyond=True))
     assert barred(replace(ELSEWHERE, listens_beyond=True)) == ""
-    said = replace(HERE, listens_beyond=True, external_endpoint="http://127.0.0.1:9000", external_said=True)
+    said = replace(HERE, listens_beyond=True, external_endpoint="http://127.0.0.1:9000")
     assert barred(said) == ""
 
 

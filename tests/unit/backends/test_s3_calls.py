@@ -19,7 +19,7 @@ from backends.s3.errors import StoreDenied
 from backends.s3.retrying import BROKEN
 from model.errors import StorageFailed, StorageFull
 from model.units import MIB
-from tests.support.objectstore import Bucket
+from tests.support.objectstore import Bucket, ObjectStore
 from tests.support.storefaults import (
     BAD_SIGNATURE,
     ERROR_IN_200,
@@ -500,3 +500,20 @@ async def test_asking_for_sizes_keeps_the_connection(rig: Rig) -> None:
         with pytest.raises(KeyMissing):
             await rig.backend.size("a/c")
     assert [id(each[0]) for held in connector._conns.values() for each in held] == before
+
+
+async def test_the_log_is_told_the_whole_name_of_an_object_and_a_client_none(
+    object_store: ObjectStore, tmp_path: Path
+) -> None:
+    """H124: in one form, whatever was asked, so that one search finds all about an object."""
+    bucket = object_store.new_bucket(prefix="lab/registry")
+    async with rigged(bucket, tmp_path) as rig:
+        with pytest.raises(KeyMissing, match="lab/registry/a/b"):
+            await rig.get("a/b")
+        with pytest.raises(MultipartGone, match="lab/registry/a/b"):
+            await rig.backend.list_parts("a/b", "none")
+        rig.proxy.on(Refusal(500, "Strange"))
+        for asking in (rig.put("a/b", b"x"), rig.get("a/b"), rig.backend.size("a/b"), rig.backend.begin("a/b")):
+            with pytest.raises(StorageFailed, match="lab/registry/a/b") as raised:
+                await asking
+            assert "a/b" not in raised.value.message

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from backends.s3 import refused
 from backends.s3.credentials import LOOK_AGAIN_S, Keys, pairs_of
@@ -145,15 +146,23 @@ def test_no_secret_is_shown() -> None:
     assert "hidden" not in repr(said)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientError({"Error": {"Code": "ExpiredToken"}}, "AssumeRole"),
+        ValueError("what a credential_process printed is no JSON"),
+        AttributeError("or none of the right kind"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 async def test_borrowed_keys_that_cannot_be_renewed_are_refused_keys_and_nothing_worse(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """Whoever lends them answers by errors of several kinds."""
-    from botocore.exceptions import ClientError
+    """Whoever lends them answers by errors of several kinds; none of them ends the watch over the store."""
 
     class Lender:
         async def get_frozen_credentials(self) -> object:
-            raise ClientError({"Error": {"Code": "ExpiredToken"}}, "AssumeRole")
+            raise error
 
     made = await keys(key_id="one", secret="1")
     monkeypatch.setattr(made, "_chain", Lender())
@@ -206,3 +215,18 @@ async def test_a_file_that_is_gone_is_told_once(tmp_path: Path, caplog: pytest.L
         clock.move(LOOK_AGAIN_S)
         await made.current()
     assert caplog.text.count("cannot be read any more") == 1
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o644, True), (0o604, True), (0o640, False), (0o600, False)])
+async def test_a_file_that_everybody_may_read_is_taken_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool
+) -> None:
+    file, clock = tmp_path / "keys.env", Moved()
+    file.write_text("AWS_ACCESS_KEY_ID=one\nAWS_SECRET_ACCESS_KEY=1\n")
+    file.chmod(mode)
+    made = await keys(clock, credentials_file=file)
+    for _ in range(3):
+        clock.move(LOOK_AGAIN_S)
+        assert await made.current() == ONE
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * warned
+    assert (f"chmod 600 {file}" in caplog.text) == warned

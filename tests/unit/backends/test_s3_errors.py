@@ -96,6 +96,15 @@ def test_every_trouble_becomes_an_error_that_a_client_may_try_again_with(trouble
     assert error.retry_after_s > 0
     assert isinstance(error, StoreDenied) == (trouble in OF_OUR_KEYS)
     assert isinstance(error, StoreUnavailable) == (trouble in TRIED_AGAIN - {Trouble.GARBLED})
+    assert "a/b" not in error.message, "a client is told no name of an object"
+    assert "a/b" in str(error) or trouble in OF_OUR_KEYS, "the log is"
+
+
+def test_what_a_store_says_stays_on_one_line_of_the_log() -> None:
+    refusal = Refusal(500, "Internal\nError" + "x" * 1000, "a\r\n2026 INFO all is well \x1b[2J")
+    told = CallFailed.by(refusal, {}, now_s=0.0).reason
+    assert told.isprintable()
+    assert len(told) < 400
 
 
 def test_a_client_is_not_told_why_our_keys_are_refused() -> None:

@@ -1,13 +1,16 @@
 """A stream out of a store goes on where a connection broke, and never mixes two objects."""
 
+import hashlib
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
 import pytest
 
 from backends.base import KeyMissing, ShortRead, StoreUnavailable
+from backends.s3 import readers
+from backends.s3.readers import NARROW
 from backends.s3.retrying import BROKEN
 from model.errors import StorageFailed
 from model.units import KIB, MIB
@@ -19,6 +22,7 @@ from tests.unit.backends.s3harness import Rig, rigged
 CONTENT = bytes(range(251)) * (2 * MIB // 251)
 ENDS = len(CONTENT)
 READERS = 16
+PIECES = 48
 
 
 @pytest.fixture
@@ -169,3 +173,57 @@ async def test_readers_that_take_nothing_more_hold_less_than_a_mebibyte_each(buc
         assert len(connector._acquired) == READERS
         await until(lambda: all(each._reading_paused for each in connector._acquired))
         assert tracemalloc.get_traced_memory()[0] < READERS * MIB
+
+
+@pytest.fixture
+def one_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one reader at a time has large buffers."""
+    monkeypatch.setattr(readers, "WIDE_AT_ONCE", 1)
+
+
+@pytest.mark.usefixtures("one_wide")
+async def test_whoever_reads_beside_many_others_holds_little_and_gets_all_the_same(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    """D2, H188: all slow readers together are bounded, however many may connect."""
+    content = bytes(range(251)) * (24 * MIB // 251)
+    bucket.write("a/large", content)
+    async with rigged(bucket, tmp_path, endpoint=bucket.store.url) as rig, AsyncExitStack() as stack:
+        connector = rig.calls.session.connector
+        assert connector is not None
+
+        async def begun() -> AsyncGenerator[bytes, None]:
+            return await stack.enter_async_context(aclosing(rig.calls.fetch("a/large")))  # type: ignore[arg-type]
+
+        first = await begun()
+        assert len(await anext(first)) > NARROW.piece_bytes
+        tracemalloc.start()
+        stack.callback(tracemalloc.stop)
+        others = [await begun() for _ in range(READERS)]
+        taken = hashlib.sha256()
+        for other in others:
+            for _ in range(PIECES):  # so what came along with the head is through
+                piece = await anext(other)
+                assert len(piece) <= NARROW.piece_bytes
+                if other is others[-1]:
+                    taken.update(piece)
+        await until(lambda: all(each._reading_paused for each in connector._acquired))
+        assert tracemalloc.get_traced_memory()[0] < READERS * 200 * KIB
+        assert rig.calls.transfer.readers.wide == 1
+
+        async for piece in others[-1]:
+            taken.update(piece)
+        assert taken.digest() == hashlib.sha256(content).digest()
+        assert not any(connector._conns.values()), "a connection that takes little at a time is nobody else's"
+        await first.aclose()
+        assert len(await anext(await begun())) > NARROW.piece_bytes
+
+
+@pytest.mark.usefixtures("one_wide")
+async def test_a_reader_with_small_buffers_goes_on_where_a_connection_broke(rig: Rig) -> None:
+    async with aclosing(rig.calls.fetch("a/b")) as other:  # type: ignore[type-var]
+        await anext(other)
+        rig.proxy.on(Short(100 * KIB), Call.GET, times=3)
+        assert await rig.get("a/b", 1000, MIB) == CONTENT[1000 : 1000 + MIB]
+    assert ranges(rig) > 3
+    assert rig.calls.transfer.readers.wide == 0

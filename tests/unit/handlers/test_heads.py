@@ -112,3 +112,11 @@ def test_the_limit_counts_all_pieces_and_starts_anew_for_each_head() -> None:
     found = feed(heads, b"A: " + b"a" * 100 + b"\r\n", b"B: " + b"b" * 100)
     assert isinstance(found, Refusal)
     assert found.status == 431
+
+
+@pytest.mark.parametrize("piece", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64), b"\x16\x03\x01"])
+def test_a_tls_hello_is_told_from_other_nonsense(piece: bytes) -> None:
+    """Who tries TLS first (skopeo with --tls-verify=false) leaves one in the access log at each push."""
+    assert feed(collector(), piece) == Refusal(400, "a TLS hello on a port without TLS")
+    other = feed(collector(), b"\x17" + piece + b"\r\n\r\n")
+    assert other == Refusal(400, "the request is not well-formed HTTP/1.1")

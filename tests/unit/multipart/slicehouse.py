@@ -2,51 +2,40 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from backends.base import StoreUnavailable
-from backends.memory_parts import MemoryStore
 from model.digests import Digest
 from multipart.bodies import EmptyBody
-from multipart.ledger import Ledger
-from multipart.objectstore import ObjectStore
 from multipart.place import Place
-from multipart.remote import RemoteUploads
 from multipart.sending import Sending
-from multipart.sessions import Sessions, UploadLimits
+from multipart.session import Session
+from multipart.sessions import UploadLimits
 from multipart.sliced_spool import SlicedSpool
 from multipart.slices import Slicing
-from store.blobs import Blobs
-from store.catalog import Catalog
-from store.discarding import Discarder
-from store.folder import DataFolder
-from store.hot import Hot
-from store.settling import Settler
 from tests.unit.multipart.harness import REPOSITORY, HandClock, PlayedBody
+from tests.unit.multipart.process import MortalStore, Process
 
 FIRST = 100
 """How long a slice is here."""
 SLICING = Slicing(first_bytes=FIRST, keep_bytes=2 * FIRST, unsent_bytes=1 << 20, patience_s=0.5)
 
 
-class Store(MemoryStore):
+class Store(MortalStore):
     """A store that can be dead, and can fail each verb so many times."""
 
     def __init__(self, **how: Any) -> None:
         super().__init__(**{"smallest_part_bytes": 1, **how})
-        self.dead = False
         self.failing: dict[str, int] = {}
         """How often a verb fails before it is done."""
         self.losing: dict[str, int] = {}
         """How often it is done, and only the answer is lost."""
-        self.before, self.after = self._before, self._after
+        self.after = self._after
 
     async def _before(self, verb: str, key: str) -> None:
-        if self.dead:
-            raise StoreUnavailable("the store does not answer")
+        await super()._before(verb, key)
         _fail(self.failing, verb)
 
     async def _after(self, verb: str, key: str) -> None:
@@ -64,10 +53,6 @@ class Store(MemoryStore):
         """As stores do with uploads that are too old in their eyes."""
         self.unfinished.clear()
 
-    def temporary(self) -> list[str]:
-        """The keys of objects that are no blobs' own."""
-        return [key for key in self.values if key.startswith("holdfast/")]
-
 
 def _fail(times: dict[str, int], verb: str) -> None:
     if times.get(verb, 0) > 0:
@@ -75,50 +60,20 @@ def _fail(times: dict[str, int], verb: str) -> None:
         raise StoreUnavailable(f"the store fails at {verb}")
 
 
-class SliceHouse:
-    """Everything below the handlers, as one process over the store has it."""
+class SliceHouse(Process):
+    """A process with sessions in sequence, and what their clients do."""
 
     def __init__(self, data: Path, store: Store, clock: HandClock, slicing: Slicing, limits: UploadLimits) -> None:
-        self.store, self.clock, self.slicing, self.limits = store, clock, slicing, limits
-        self.folder = DataFolder(data, data)
-        self.hot = Hot(1 << 20)
-        self.catalog = Catalog(data, clock, drop=self.hot.drop)
-        self.workers = ThreadPoolExecutor(4)
-
-    async def start(self) -> None:
-        self.folder.__enter__()
-        self.catalog.open()
-        self.blobs = Blobs(self.catalog, self.store, self.hot, self.clock, small_blob_bytes=10)
-        await self.blobs.load()
-        self.discarder = Discarder(self.catalog, self.store)
-        self.settler = Settler(self.catalog, self.store, self.blobs)
-        self.blobs.tell(self.discarder.poke)
-        self.ledger = Ledger(self.catalog)
-        self.remotes = RemoteUploads(self.store, self.ledger, self.clock, discarding=self.discarder.poke, pause_s=0.001)
-        self.sessions = Sessions(
-            ledger=self.ledger,
-            blobs=self.blobs,
-            spool_folder=self.folder.spool,
-            workers=self.workers,
-            clock=self.clock,
-            limits=self.limits,
-            objects=ObjectStore(self.store, self.remotes),
-            slicing=self.slicing,
-        )
-        await self.discarder.settle()
-        await self.sessions.settle()
-        self._lasting = [asyncio.create_task(self.discarder.run()), asyncio.create_task(self.settler.run())]
-
-    async def stop(self) -> None:
-        self.sessions.stop()
-        await self.remotes.close()
-        await self._stop_lasting()
-        await self.blobs.close()
-        self.catalog.close()
-        self.workers.shutdown()
-        self.folder.__exit__(None, None, None)
+        super().__init__(data, store, clock, limits, small_blob_bytes=10, settles=True, slicing=slicing)
+        self.store, self.slicing = store, slicing
 
     # -- what clients do ----------------------------------------------------------------------------------------------
+
+    async def received(self, content: bytes) -> Session:
+        """A session that has received these bytes; not all slices need be in the store by then (`sent`)."""
+        session = await self.sessions.open(REPOSITORY)
+        await self.append(session.id, content, 0)
+        return session
 
     async def append(self, upload_id: str, content: bytes, at: int, **how: Any) -> int:
         """A PATCH in pieces that are cut nowhere in particular."""
@@ -131,6 +86,12 @@ class SliceHouse:
         await self.sessions.finish(REPOSITORY, upload_id, EmptyBody(), Place(location_offset=at), digest)
 
     # -- what tests look at -------------------------------------------------------------------------------------------
+
+    async def becomes_the_blob(self, upload_id: str, content: bytes) -> None:
+        """The closing PUT is taken, the blob reads as it should, and nothing else is left."""
+        await self.finish(upload_id, len(content), content)
+        assert await self.stored(content)
+        assert await self.nothing_left()
 
     def spool(self, upload_id: str) -> SlicedSpool:
         """The spool file of a session."""
@@ -151,15 +112,6 @@ class SliceHouse:
         if remote is not None:
             await remote.all_sent(patience_s=5)
 
-    async def stored(self, content: bytes, algorithm: str = "sha256") -> bool:
-        """Whether the repository has the blob, and it reads as it should."""
-        digest = Digest.of(content, algorithm)
-        if await self.blobs.size(REPOSITORY, digest) != len(content):
-            return False
-        blob: Any = await self.blobs.content(REPOSITORY, digest)
-        inside = getattr(blob, "content", None)
-        return (inside or b"".join([piece async for piece in blob.read(0, len(content))])) == content
-
     async def nothing_left(self) -> bool:
         """Once all is settled and discarded: no upload in the making, no temporary object, no row, no spool file."""
         self.settler.wake()
@@ -172,15 +124,8 @@ class SliceHouse:
     async def freeze(self) -> None:
         """From here on nothing of this process happens any more, as if it were killed: the folder can be copied."""
         self.store.dead = True
-        await self.remotes.close()
-        await self._stop_lasting()
+        await self.rest()
         await self.ledger.touch({"nobody": 0.0})  # behind everything that was asked of the catalog
-
-    async def _stop_lasting(self) -> None:
-        for task in self._lasting:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
 
 @asynccontextmanager

@@ -3,33 +3,25 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from backends.base import MultipartGone, StoreUnavailable
-from backends.memory_parts import MemoryStore
-from model.digests import Digest
-from multipart.ledger import Ledger
-from multipart.objectstore import ObjectStore
+from backends.base import MultipartGone
 from multipart.parted import PartedSession
 from multipart.parts import ListedPart
-from multipart.remote import PartStore, RemoteUploads
-from multipart.sessions import Sessions, UploadLimits
+from multipart.remote import PartStore
+from multipart.sessions import UploadLimits
 from sigv4.presigning import Presigned
-from store.blobs import Blobs
-from store.catalog import Catalog
-from store.discarding import Discarder
-from store.folder import DataFolder
-from store.hot import Hot
-from store.values import SmallBlob
+from tests.support.storehooks import Halt
 from tests.unit.multipart.harness import REPOSITORY, HandClock
+from tests.unit.multipart.process import MortalStore, Process
 
 OWNER = "anna"
 TEMP = "uploads/temp-1"
-OF_OBJECTS = {"keep_bytes", "ahead_bytes", "patience_s", "copies_prove"}
+OF_OBJECTS = {"keep_bytes", "ahead_bytes", "patience_s", "copies_prove", "is_ours", "is_away"}
+"""What the sessions are told about objects; the rest are limits."""
 SMALLEST = 8
 """The least that all parts but the last need in the store."""
 
@@ -38,23 +30,17 @@ class Refused(Exception):
     """What the store says to a client that may not, or sends what its URL was not signed for."""
 
 
-class DirectStore(MemoryStore):
-    """A store in memory that clients reach themselves; it outlives the processes of a test, as a store does."""
+class DirectStore(MortalStore):
+    """A store that clients reach themselves."""
 
     def __init__(self, clock: HandClock, **how: Any) -> None:
         super().__init__(**{"smallest_part_bytes": SMALLEST, **how})
         self.clock = clock
         self.is_native, self.why_not_native, self.checks_hashes = True, "", True
-        self.dead = False
-        self.before = self._before
 
     @property
     def native(self) -> bool:
         return self.is_native
-
-    async def _before(self, verb: str, key: str) -> None:
-        if self.dead:
-            raise StoreUnavailable("the store does not answer")
 
     def part_url(
         self, key: str, store_upload_id: str, number: int, *, sha256: str | None, lifetime_s: int
@@ -83,77 +69,41 @@ class DirectStore(MemoryStore):
         found.parts[int(said["partNumber"])] = content
         return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
 
-    def temporary(self) -> list[str]:
-        """The keys of whole objects that are no blobs' own."""
-        return [key for key in self.values if key.startswith("holdfast/")]
+    def stall(self) -> asyncio.Event:
+        """It takes no parts from us until the event is set."""
+        halt = Halt("send_part")
+        self.before = halt
+        return halt.go
 
-    def nothing_unfinished(self) -> bool:
-        return not self.unfinished
+    def verbs(self) -> list[str]:
+        """What it was asked for, in order."""
+        return [verb for verb, _ in self.asked]
 
 
-class StoreHouse:
-    """Everything below the handlers, as one process over the store has it."""
+class StoreHouse(Process):
+    """A process with sessions in parts, and what their clients do."""
 
     def __init__(
         self, data: Path, store: DirectStore, limits: UploadLimits, backend: PartStore | None = None, **objects: Any
     ) -> None:
         """Another `backend` than the store in memory, for one test or the other."""
-        self.clock, self.store, self.limits = store.clock, store, limits
-        self.backend: PartStore = backend or store
-        self.folder = DataFolder(data, data)
-        self.hot = Hot(1 << 20)
-        self.catalog = Catalog(data, self.clock, drop=self.hot.drop)
-        self.workers = ThreadPoolExecutor(4)
-        self.how = objects
-        self.sessions: Sessions
+        how = {"keep_bytes": 0, "patience_s": 0.5, **objects}
+        super().__init__(data, backend or store, store.clock, limits, small_blob_bytes=1024, settles=False, **how)
+        self.store = store
 
-    async def start(self) -> None:
-        self.folder.__enter__()
-        self.catalog.open()
-        self.ledger = Ledger(self.catalog)
-        self.blobs = Blobs(self.catalog, self.backend, self.hot, self.clock, small_blob_bytes=1024)
-        await self.blobs.load()
-        self.discarder = Discarder(self.catalog, self.backend)
-        self.remote = RemoteUploads(
-            self.backend, self.ledger, self.clock, discarding=self.discarder.poke, pause_s=0.001
-        )
-        how = {"keep_bytes": 0, "patience_s": 0.5, **self.how}
-        self.sessions = Sessions(
-            ledger=self.ledger,
-            blobs=self.blobs,
-            spool_folder=self.folder.spool,
-            workers=self.workers,
-            clock=self.clock,
-            limits=self.limits,
-            objects=ObjectStore(self.backend, self.remote, **how),
-        )
-        self.parted = self.sessions.parted
-        await self.sessions.settle()
-        await self.discarder.settle()
-        self._discarding = asyncio.create_task(self.discarder.run())
+    async def keeps_only(self, *blobs: bytes) -> None:
+        """These blobs can be read, and beside them nothing is left: in the store, in the spool, or counted."""
+        for content in blobs:
+            assert await self.stored(content)
+        await self.nothing_is_left(blobs)
 
-    async def stop(self) -> None:
-        self.sessions.stop()
-        await self.remote.close()
-        self._discarding.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._discarding
-        await self.blobs.close()
-        self.catalog.close()
-        self.workers.shutdown()
-        self.folder.__exit__(None, None, None)
-
-    async def stored(self, content: bytes) -> bool:
-        """Whether the repository has the blob, and it reads as it should."""
-        digest = Digest.of(content)
-        if await self.blobs.size(REPOSITORY, digest) != len(content):
-            return False
-        return await self.blobs_bytes(digest) == content
-
-    async def blobs_bytes(self, digest: Digest) -> bytes:
-        blob = await self.blobs.content(REPOSITORY, digest)
-        assert isinstance(blob, SmallBlob)
-        return blob.content
+    async def nothing_is_left(self, blobs: Sequence[bytes] = ()) -> None:
+        """Neither in the store, but for these blobs, nor in the spool, nor counted."""
+        await self.discarder.done()
+        spooled = [path.name for path in self.folder.spool.iterdir()]
+        counted = (self.sessions._accounts.spooled_bytes, self.sessions._accounts.pledged_bytes)
+        left = (self.store.unfinished, sorted(self.store.values.values()), spooled, counted)
+        assert left == ({}, sorted(blobs), [], (0, 0)), left
 
     def url(self, session: PartedSession, number: int, sha256: str | None = None) -> str:
         """A URL of the store for one part."""
@@ -194,10 +144,8 @@ class StoreHouse:
 async def storehouse(
     data: Path, store: DirectStore | None = None, backend: PartStore | None = None, **how: Any
 ) -> AsyncIterator[StoreHouse]:
-    """One process's life on `data` and a store; `keep_bytes` and such are for the sessions, the rest are limits."""
-    of_objects = {
-        name: how.pop(name) for name in ("keep_bytes", "ahead_bytes", "patience_s", "copies_prove") if name in how
-    }
+    """One process's life on `data` and a store; `how` is `OF_OBJECTS` and limits."""
+    of_objects = {name: how.pop(name) for name in OF_OBJECTS & how.keys()}
     limits = UploadLimits(**{"min_part_bytes": 1, **how})
     built = StoreHouse(data, store or DirectStore(HandClock()), limits, backend, **of_objects)
     await built.start()

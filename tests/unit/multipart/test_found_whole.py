@@ -6,8 +6,9 @@ import pytest
 
 from model.digests import Digest
 from model.errors import DigestMismatch, StorageFailed
-from tests.unit.multipart.harness import REPOSITORY, HandClock
-from tests.unit.multipart.parting import OWNER, PARTS, TEMP, WHOLE, complete, listed, opened, send, send_all
+from tests.support.storehooks import failing, no_hook
+from tests.unit.multipart.harness import HandClock
+from tests.unit.multipart.parting import ALL, OWNER, PARTS, TEMP, WHOLE, complete, listed, opened, send
 from tests.unit.multipart.slicehouse import FIRST, Store, slicehouse
 from tests.unit.multipart.storehouse import DirectStore, storehouse
 
@@ -15,26 +16,21 @@ NEW = [PARTS[0], b"SECOND ONE", PARTS[2]]
 CHANGED = b"".join(NEW)
 
 
-async def _nothing(verb, key):
-    """The store works."""
-
-
-async def _dies_behind_assembling(verb, key):
-    if verb == "assemble":
-        raise StorageFailed("the process was killed here")
+async def _killed_behind_assembling(tmp_path, store):
+    """One process opens a session, is sent all parts, and dies when the store has just made an object of them."""
+    async with storehouse(tmp_path, store, keep_bytes=1 << 20) as h:
+        session = await opened(h, parts=ALL)
+        store.after = failing(("assemble", ""), error=StorageFailed("the process was killed here"))
+        with pytest.raises(StorageFailed):
+            await complete(h, session)
+    store.after = no_hook
 
 
 @pytest.mark.parametrize("temporary", [False, True])
 async def test_a_part_that_was_changed_since_is_in_the_blob(tmp_path, temporary):
     """C07, D9: the object that was found has the old part, and nobody sees it under the new digest."""
     store = DirectStore(HandClock())
-    async with storehouse(tmp_path, store, keep_bytes=1 << 20) as h:
-        session = await opened(h)
-        await send_all(h, session)
-        store.after = _dies_behind_assembling
-        with pytest.raises(StorageFailed):
-            await complete(h, session)
-    store.after = _nothing
+    await _killed_behind_assembling(tmp_path, store)
     async with storehouse(tmp_path, store, keep_bytes=1 << 20) as h:
         (session,) = h.parted.all()
         await send(h, session, 2, NEW[1])
@@ -48,18 +44,12 @@ async def test_a_part_that_was_changed_since_is_in_the_blob(tmp_path, temporary)
         with pytest.raises(StorageFailed, match="complete it again"):
             await h.parted.complete(session.id, OWNER, listed(NEW), digest)
         await h.parted.complete(session.id, OWNER, listed(NEW), digest)
-        assert await h.blobs_bytes(digest) == CHANGED
+        assert await h.stored(CHANGED)
 
 
 async def test_one_that_was_not_changed_is_read_once_and_shown(tmp_path):
     store = DirectStore(HandClock())
-    async with storehouse(tmp_path, store, keep_bytes=1 << 20) as h:
-        session = await opened(h)
-        await send_all(h, session)
-        store.after = _dies_behind_assembling
-        with pytest.raises(StorageFailed):
-            await complete(h, session)
-    store.after = _nothing
+    await _killed_behind_assembling(tmp_path, store)
     async with storehouse(tmp_path, store, keep_bytes=1 << 20) as h:
         (session,) = h.parted.all()
         store.asked.clear()
@@ -72,8 +62,7 @@ async def test_bytes_in_sequence_that_were_changed_since_are_in_the_blob(tmp_pat
     store = Store()
     content = random.Random(8).randbytes(2 * FIRST + 50)
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, content, 0)
+        session = await h.received(content)
         store.losing["assemble"] = 1
         with pytest.raises(StorageFailed):
             await h.finish(session.id, len(content), content)
@@ -85,5 +74,4 @@ async def test_bytes_in_sequence_that_were_changed_since_are_in_the_blob(tmp_pat
         store.dead = False
         with pytest.raises(StorageFailed, match="finish it again"):
             await h.finish(session.id, len(changed), changed)
-        await h.finish(session.id, len(changed), changed)
-        assert await h.stored(changed)
+        await h.becomes_the_blob(session.id, changed)

@@ -17,30 +17,14 @@ from multipart.refusals import (
     UploadAborted,
     UploadTooLarge,
 )
+from tests.support.storehooks import Halt
 from tests.unit.multipart.harness import REPOSITORY, HandClock, house
-from tests.unit.multipart.parting import DIGEST, OWNER, PARTS, SMALL, TEMP, WHOLE, files, held, opened, send
-from tests.unit.multipart.storehouse import DirectStore, Refused, storehouse
-
-KINDS = pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
-OTHER = [b"other part", b"other ones", b"more"]
+from tests.unit.multipart.parting import DIGEST, KINDS, OTHER, PARTS, SMALL, WHOLE, full, held, opened, send, send_all
+from tests.unit.multipart.storehouse import OWNER, TEMP, DirectStore, Refused, storehouse
 
 
 async def complete(h, session, listed, digest=DIGEST):
     return await h.parted.complete(session.id, OWNER, listed, digest)
-
-
-def verbs(h):
-    return [verb for verb, _ in h.store.asked]
-
-
-async def nothing_is_left(h, *, blobs=()):
-    """Neither in the store, but for these blobs, nor in the spool, nor counted."""
-    await h.discarder.done()
-    assert h.store.unfinished == {}
-    assert files(h) == []
-    assert h.sessions._accounts.spooled_bytes == 0
-    assert h.sessions._accounts.pledged_bytes == 0
-    assert sorted(h.store.values.values()) == sorted(blobs)
 
 
 # -- the way ----------------------------------------------------------------------------------------------------------
@@ -56,8 +40,8 @@ async def test_parts_that_clients_put_into_the_store_become_the_blob(tmp_path, d
         done = await complete(h, session, listed)
         assert (done.digest, done.size_bytes, done.parts, done.repository) == (str(DIGEST), 24, 3, REPOSITORY)
         assert await h.stored(WHOLE)
-        assert not {"put", "send_part"} & set(verbs(h))
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert not {"put", "send_part"} & set(h.store.verbs())
+        await h.nothing_is_left([WHOLE])
 
 
 @KINDS
@@ -74,7 +58,7 @@ async def test_wrong_bytes_are_never_seen_and_do_not_stay(tmp_path, declared, ha
             await h.blobs.size(REPOSITORY, DIGEST)
         with pytest.raises(UploadAborted):
             await held(h, session)
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_a_part_has_a_url_of_its_own_with_the_headers_that_go_with_it(tmp_path):
@@ -107,8 +91,7 @@ async def test_a_store_that_cannot_begin_makes_the_session_buffered_in_the_same_
         assert "does not answer" in session.why_buffered
         assert h.parted.part_url(session.id, OWNER, 1, lifetime_s=900) is None
         h.store.dead = False
-        for number, content in enumerate(PARTS, 1):
-            await send(h, session, number, content)
+        await send_all(h, session)
         await complete(h, session, [ListedPart(p.number, p.etag) for p in session.listing.values()])
         assert await h.stored(WHOLE)
 
@@ -116,35 +99,24 @@ async def test_a_store_that_cannot_begin_makes_the_session_buffered_in_the_same_
 async def test_a_client_that_goes_away_while_its_session_is_begun_leaves_nothing(tmp_path):
     """H192: neither here nor in the store."""
     async with storehouse(tmp_path) as h:
-        begun, go = asyncio.Event(), asyncio.Event()
-
-        async def slow(verb, key):
-            if verb == "begin":
-                begun.set()
-                await go.wait()
-
-        h.store.after = slow
+        h.store.after = beginning = Halt("begin")
         opening = asyncio.create_task(opened(h, native=True))
-        await begun.wait()
+        await beginning.reached.wait()
         opening.cancel()
-        go.set()
+        beginning.go.set()
         with pytest.raises(asyncio.CancelledError):
             await opening
         assert h.parted.all() == []
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_a_session_that_the_ledger_does_not_take_leaves_nothing_in_the_store(tmp_path, monkeypatch):
     async with storehouse(tmp_path) as h:
-
-        async def full(*_):
-            raise StorageFull("no room")
-
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr(h.ledger, "add", full)
             await opened(h, native=True)
         assert h.parted.all() == []
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 @pytest.mark.parametrize(("why", "told"), [("clients cannot reach it", "clients cannot reach it"), ("", "no URLs")])
@@ -156,10 +128,10 @@ async def test_a_store_that_clients_cannot_be_sent_to_says_why(tmp_path, why, to
         assert session.mode == "buffered"
         assert told in session.why_buffered
         with pytest.raises(NativeNotConfigured, match="not configured.*" + told):
-            h.parted.require_native()
+            await opened(h, insists=True)
         assert await h.parted.whole_url(REPOSITORY, TEMP, OWNER, None, 900) is None
         h.store.is_native = True
-        h.parted.require_native()
+        assert (await opened(h, insists=True)).mode == "native"
 
 
 async def test_a_directory_has_no_native_uploads_and_says_so(tmp_path):
@@ -169,7 +141,7 @@ async def test_a_directory_has_no_native_uploads_and_says_so(tmp_path):
         assert (session.mode, h.sessions.parted.part_url(session.id, OWNER, 1, lifetime_s=900)) == ("buffered", None)
         assert "directory" in session.why_buffered
         with pytest.raises(NativeNotConfigured, match="storage_driver"):
-            h.sessions.parted.require_native()
+            await opened(h, insists=True)
         assert await h.sessions.parted.whole_url(REPOSITORY, TEMP, OWNER, None, 900) is None
 
 
@@ -226,8 +198,8 @@ async def test_a_client_that_does_not_get_through_sends_parts_to_us_in_the_same_
         assert len(await h.parted.parts(session.id, OWNER)) >= 3 - len(through_us)
         await complete(h, session, listed)
         assert await h.stored(WHOLE)
-        assert ("get" in verbs(h)[: verbs(h).index("assemble") + 3]) == (len(through_us) < 3)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert ("get" in h.store.verbs()[: h.store.verbs().index("assemble") + 3]) == (len(through_us) < 3)
+        await h.nothing_is_left([WHOLE])
 
 
 async def test_the_last_of_a_part_that_came_both_ways_counts(tmp_path):
@@ -241,15 +213,13 @@ async def test_the_last_of_a_part_that_came_both_ways_counts(tmp_path):
         await h.seen()
         etags = [first.etag, h.store.client_puts(url[1], PARTS[1]), h.store.client_puts(url[2], PARTS[2])]
         await complete(h, session, [ListedPart(number, etag) for number, etag in enumerate(etags, 1)])
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.keeps_only(WHOLE)
 
 
 async def test_the_same_bytes_again_through_us_replace_what_the_client_put_there_since(tmp_path):
     """H048: nobody here saw that other part, so that ours cannot be taken for what is there."""
     async with storehouse(tmp_path) as h:
-        session = await opened(h, native=True)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, native=True, parts=[1])
         await h.seen()
         listed = h.puts(session, [OTHER[0], PARTS[1], PARTS[2]])
         listed[0] = ListedPart(1, (await send(h, session, 1, PARTS[0])).etag)
@@ -292,7 +262,7 @@ async def test_a_list_that_is_not_what_the_store_has_changes_nothing(tmp_path, d
         listed = h.puts(session, PARTS)
         with pytest.raises(PartsInvalid, match=told):
             await complete(h, session, change(listed))
-        assert "assemble" not in verbs(h)
+        assert "assemble" not in h.store.verbs()
         await complete(h, session, listed)
         assert await h.stored(WHOLE)
 
@@ -334,7 +304,7 @@ async def test_more_than_an_upload_may_have_is_refused_also_when_we_never_saw_it
         with pytest.raises(UploadTooLarge):
             await complete(h, session, h.puts(session, PARTS))
         await h.parted.abort(session.id, OWNER)
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_parts_are_recorded_before_they_are_made_an_object(tmp_path):
@@ -385,11 +355,11 @@ async def test_a_body_that_the_store_held_to_the_digest_is_not_read_again(tmp_pa
             listed = h.puts(session, [WHOLE])
         if case != "restarted":
             await complete(h, session, listed, digest)
-            assert ("get" in verbs(h)) == (case != "hashed")
+            assert ("get" in h.store.verbs()) == (case != "hashed")
     if case == "restarted":
         async with storehouse(tmp_path / "data", store) as h:
             await complete(h, session, listed, digest)
-            assert "get" in verbs(h)
+            assert "get" in h.store.verbs()
 
 
 async def test_the_stores_own_hash_of_a_copy_is_a_proof(tmp_path):
@@ -398,22 +368,21 @@ async def test_the_stores_own_hash_of_a_copy_is_a_proof(tmp_path):
     async with storehouse(tmp_path, store, copies_prove=lambda: True) as h:
         session = await opened(h, native=True)
         await complete(h, session, h.puts(session, PARTS))
-        assert "get" not in verbs(h)
+        assert "get" not in h.store.verbs()
         assert await h.stored(WHOLE)
         wrong = await opened(h, native=True)
         with pytest.raises(DigestMismatch) as caught:
             await complete(h, wrong, h.puts(wrong, OTHER[:2] + PARTS[2:]))
         assert caught.value.detail["actual"] == str(Digest.of(b"".join(OTHER[:2] + PARTS[2:])))
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.nothing_is_left([WHOLE])
 
 
 async def test_a_store_that_says_no_hash_after_all_is_read(tmp_path):
     async with storehouse(tmp_path, copies_prove=lambda: True) as h:
         session = await opened(h, native=True)
         await complete(h, session, h.puts(session, PARTS))
-        assert "get" in verbs(h)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert "get" in h.store.verbs()
+        await h.keeps_only(WHOLE)
 
 
 async def test_nobody_sees_the_blob_before_it_is_proven_and_how_far_that_is_can_be_seen(tmp_path):
@@ -421,29 +390,23 @@ async def test_nobody_sees_the_blob_before_it_is_proven_and_how_far_that_is_can_
     async with storehouse(tmp_path, expiry_s=10) as h:
         session = await opened(h, native=True)
         listed = h.puts(session, PARTS)
-        reading, go = asyncio.Event(), asyncio.Event()
+        h.store.before = reading = Halt("get")
 
         def progress():
             return session.proving
 
-        async def slow(verb, key):
-            if verb == "get":
-                reading.set()
-                await go.wait()
-
-        h.store.before = slow
         first = asyncio.create_task(complete(h, session, listed))
-        await reading.wait()
+        await reading.reached.wait()
         again = asyncio.create_task(complete(h, session, listed))
         with pytest.raises(BlobUnknown):
             await h.blobs.size(REPOSITORY, DIGEST)
         assert progress() == Progress(0, 24)
         h.clock.time_s += 5000
         assert await h.parted.expire() == 0
-        go.set()
+        reading.go.set()
         assert await first == await again
         assert progress() is None
-        assert verbs(h).count("assemble") == 1
+        assert h.store.verbs().count("assemble") == 1
 
 
 async def test_an_abort_does_not_wait_for_a_proof(tmp_path):
@@ -451,20 +414,13 @@ async def test_an_abort_does_not_wait_for_a_proof(tmp_path):
     async with storehouse(tmp_path) as h:
         session = await opened(h, native=True)
         listed = h.puts(session, PARTS)
-        reading = asyncio.Event()
-
-        async def for_ever(verb, key):
-            if verb == "get":
-                reading.set()
-                await asyncio.Event().wait()
-
-        h.store.before = for_ever
+        h.store.before = reading = Halt("get")
         completing = asyncio.create_task(complete(h, session, listed))
-        await reading.wait()
+        await reading.reached.wait()
         await h.parted.abort(session.id, OWNER)
         with pytest.raises(UploadAborted):
             await completing
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 # -- what clients might try, and what happens at the same time --------------------------------------------------------
@@ -486,7 +442,7 @@ async def test_a_url_that_was_signed_with_the_digest_proves_nothing_of_what_came
             await complete(h, session, [ListedPart(1, part.etag)])
         with pytest.raises(BlobUnknown):
             await h.blobs.size(REPOSITORY, DIGEST)
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_a_part_that_the_store_took_while_it_was_listed_is_not_taken_for_gone(tmp_path, monkeypatch):

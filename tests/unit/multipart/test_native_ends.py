@@ -16,13 +16,24 @@ from multipart.refusals import (
     UploadExpired,
     UploadFinished,
 )
+from tests.support.storehooks import Halt, failing, no_hook
 from tests.unit.multipart.harness import REPOSITORY, HandClock, PlayedBody, house
-from tests.unit.multipart.parting import DIGEST, OWNER, PARTS, SMALL, TEMP, WHOLE, held, opened, send
-from tests.unit.multipart.storehouse import DirectStore, storehouse
-from tests.unit.multipart.test_native import complete, nothing_is_left, verbs
-
-KINDS = pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
-
+from tests.unit.multipart.parting import (
+    ALL,
+    DIGEST,
+    KINDS,
+    PARTS,
+    SMALL,
+    WHOLE,
+    full,
+    full_now,
+    held,
+    opened,
+    send,
+    send_all,
+)
+from tests.unit.multipart.storehouse import OWNER, TEMP, DirectStore, storehouse
+from tests.unit.multipart.test_native import complete
 
 # -- temporary names --------------------------------------------------------------------------------------------------
 
@@ -36,15 +47,14 @@ async def test_completed_under_a_temporary_name_it_is_unseen_and_proven_when_it_
         done = await complete(h, session, listed, None)
         assert (done.digest, done.size_bytes, done.parts) == ("", 24, 3)
         assert await complete(h, session, listed, None) == done
-        assert "get" not in verbs(h)
+        assert "get" not in h.store.verbs()
         assert len(h.store.temporary()) == 1
         with pytest.raises(UploadFinished):
             h.parted.part_url(session.id, OWNER, 1, lifetime_s=900)
         moved = await h.parted.publish(OWNER, TEMP, DIGEST)
         assert (moved.digest, moved.upload_id) == (str(DIGEST), session.id)
         assert await h.parted.publish(OWNER, TEMP, DIGEST) == moved
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.keeps_only(WHOLE)
 
 
 async def test_moved_to_a_digest_that_it_has_not_it_is_gone(tmp_path):
@@ -56,7 +66,7 @@ async def test_moved_to_a_digest_that_it_has_not_it_is_gone(tmp_path):
             await h.parted.publish(OWNER, TEMP, Digest.of(b"something else"))
         with pytest.raises(UploadUnknown):
             await h.parted.publish(OWNER, TEMP, DIGEST)
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 @pytest.mark.parametrize("hashed", [True, False])
@@ -71,9 +81,8 @@ async def test_a_whole_in_one_request_goes_straight_to_the_store_and_is_proven_w
         moved = await h.parted.publish(OWNER, TEMP, DIGEST)
         assert (moved.digest, moved.size_bytes, moved.parts) == (str(DIGEST), 24, 1)
         assert await h.parted.publish(OWNER, TEMP, DIGEST) == moved
-        assert ("get" in verbs(h)) != hashed
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert ("get" in h.store.verbs()) != hashed
+        await h.keeps_only(WHOLE)
 
 
 async def test_a_whole_that_is_asked_for_again_is_the_same_and_what_came_last_counts(tmp_path):
@@ -84,7 +93,7 @@ async def test_a_whole_that_is_asked_for_again_is_the_same_and_what_came_last_co
         assert len(h.parted.all()) == 1
         h.store.client_puts(second, WHOLE)
         await h.parted.publish(OWNER, TEMP, DIGEST)
-        assert "get" in verbs(h)
+        assert "get" in h.store.verbs()
         assert await h.stored(WHOLE)
 
 
@@ -98,9 +107,7 @@ async def test_what_a_move_would_take_can_be_looked_at(tmp_path):
             assert found is not None
             assert found.row.repository == repository
         assert len(h.parted.all()) == 1
-        session = await opened(h)
-        for number, content in enumerate(PARTS, 1):
-            await send(h, session, number, content)
+        session = await opened(h, parts=ALL)
         await complete(h, session, [ListedPart(p.number, p.etag) for p in session.listing.values()], None)
         assert h.parted.all() == [session]
         assert h.parted.assembled(OWNER, TEMP) is session
@@ -114,8 +121,7 @@ async def test_a_whole_survives_a_restart(tmp_path):
     store.client_puts(url, WHOLE)
     async with storehouse(tmp_path, store) as h:
         await h.parted.publish(OWNER, TEMP, DIGEST)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.keeps_only(WHOLE)
 
 
 async def test_a_whole_that_comes_through_us_takes_the_place_of_one_that_was_announced(tmp_path):
@@ -125,8 +131,7 @@ async def test_a_whole_that_comes_through_us_takes_the_place_of_one_that_was_ann
         h.store.client_puts(url, b"other")
         await h.parted.receive_whole(REPOSITORY, TEMP, PlayedBody([WHOLE]), owner=OWNER)
         await h.parted.publish(OWNER, TEMP, DIGEST)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.keeps_only(WHOLE)
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
@@ -141,7 +146,7 @@ async def test_an_abort_leaves_nothing_in_the_store(tmp_path):
         await h.parted.abort(session.id, OWNER)
         with pytest.raises(UploadAborted):
             h.parted.part_url(session.id, OWNER, 1, lifetime_s=900)
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_what_expires_is_aborted_in_the_store_but_not_before_its_urls_end(tmp_path):
@@ -155,7 +160,7 @@ async def test_what_expires_is_aborted_in_the_store_but_not_before_its_urls_end(
         assert await h.parted.expire() == 1
         with pytest.raises(UploadExpired):
             await held(h, session)
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_a_dead_store_does_not_hinder_an_end(tmp_path):
@@ -169,7 +174,7 @@ async def test_a_dead_store_does_not_hinder_an_end(tmp_path):
         assert len(store.unfinished) == 1
     store.dead = False
     async with storehouse(tmp_path, store) as h:
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_stopping_breaks_a_proof_off_and_the_next_process_goes_on(tmp_path):
@@ -178,24 +183,16 @@ async def test_stopping_breaks_a_proof_off_and_the_next_process_goes_on(tmp_path
     async with storehouse(tmp_path, store) as h:
         session = await opened(h, native=True)
         listed = h.puts(session, PARTS)
-        reading, normal = asyncio.Event(), store.before
-
-        async def for_ever(verb, key):
-            if verb == "get":
-                reading.set()
-                await asyncio.Event().wait()
-
-        store.before = for_ever
+        store.before = reading = Halt("get")
         completing = asyncio.create_task(complete(h, session, listed))
-        await reading.wait()
+        await reading.reached.wait()
         h.parted.stop()
         with pytest.raises(Stopping):
             await completing
-    store.before = normal
+    store.before = no_hook
     async with storehouse(tmp_path, store) as h:
         await complete(h, session, listed)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.keeps_only(WHOLE)
 
 
 # -- crashes and failures at each step --------------------------------------------------------------------------------
@@ -213,34 +210,27 @@ async def test_a_store_that_fails_at_any_step_of_a_completion_is_asked_again(
 ):
     """T09, H191: by the same process or the next."""
     store = DirectStore(HandClock())
-
-    async def failing(verb, key):
-        if verb == step:
-            raise StorageFailed("broken off")
-
-    normal = (store.before, store.after)
+    breaks_off = failing((step, ""), error=StorageFailed("broken off"))
     async with storehouse(tmp_path, store) as h:
         session = await opened(h, declared=declared, native=True)
         listed = h.puts(session, PARTS)
         if applied:
-            store.after = failing
+            store.after = breaks_off
         else:
-            store.before = failing
+            store.before = breaks_off
         if applied and step in ("list_parts", "size", "get"):
             await complete(h, session, listed)  # nothing changes by them, so there is no answer to be lost
             return
         with pytest.raises(StorageFailed):
             await complete(h, session, listed)
-        store.before, store.after = normal
+        store.before = store.after = no_hook
         if not restart:
             await complete(h, session, listed)
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await h.keeps_only(WHOLE)
     if restart:
         async with storehouse(tmp_path, store) as h:
             await complete(h, session, listed)
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await h.keeps_only(WHOLE)
 
 
 @pytest.mark.parametrize("what", ["set_parts", "object_whole"])
@@ -250,10 +240,6 @@ async def test_a_ledger_that_fails_during_a_completion_loses_nothing(tmp_path, m
     async with storehouse(tmp_path, store) as h:
         session = await opened(h, native=True)
         listed = h.puts(session, PARTS)
-
-        async def full(*_):
-            raise StorageFull("no room")
-
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr(h.ledger, what, full)
             await complete(h, session, listed)
@@ -271,9 +257,6 @@ async def test_a_ledger_that_fails_during_a_completion_loses_nothing(tmp_path, m
 async def test_a_catalog_that_fails_when_the_blob_is_to_be_shown_can_be_asked_again(
     tmp_path, monkeypatch, restart, unseen
 ):
-    def full_now(*_):
-        raise StorageFull("no room")
-
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store) as h:
         session = await opened(h, native=True)
@@ -292,8 +275,7 @@ async def test_a_catalog_that_fails_when_the_blob_is_to_be_shown_can_be_asked_ag
     if restart:
         async with storehouse(tmp_path, store) as h:
             await (h.parted.publish(OWNER, TEMP, DIGEST) if unseen else complete(h, session, listed))
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await h.keeps_only(WHOLE)
 
 
 async def test_sessions_and_what_is_in_the_store_come_back_after_a_restart(tmp_path):
@@ -311,8 +293,7 @@ async def test_sessions_and_what_is_in_the_store_come_back_after_a_restart(tmp_p
         assert await held(h, found) == {1: 10, 3: 4}
         listed[2] = store.client_puts(h.url(session, 2), PARTS[1])
         await complete(h, found, [ListedPart(number, listed[number]) for number in (1, 2, 3)])
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.keeps_only(WHOLE)
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -343,8 +324,7 @@ async def goes_on_from_nothing(h, session, listed):
             etag = h.store.client_puts(url.url, content)
         listed[number - 1] = ListedPart(number, etag)
     await complete(h, session, listed)
-    assert await h.stored(WHOLE)
-    await nothing_is_left(h, blobs=[WHOLE])
+    await h.keeps_only(WHOLE)
 
 
 async def test_a_native_session_goes_on_in_a_directory_when_the_driver_was_changed(tmp_path):
@@ -358,8 +338,7 @@ async def test_a_native_session_goes_on_in_a_directory_when_the_driver_was_chang
         (found,) = h.sessions.parted.all()
         assert found.mode == "buffered"
         assert await held(h, found) == {}
-        for number, content in enumerate(PARTS, 1):
-            await send(h, found, number, content)
+        await send_all(h, found)
         await h.sessions.parted.complete(
             found.id, OWNER, [ListedPart(p.number, p.etag) for p in found.listing.values()], DIGEST
         )
@@ -375,19 +354,13 @@ def test_a_store_without_urls_for_clients_is_no_direct_one():
 async def test_a_kill_while_the_store_copies_costs_nothing_but_the_copy(tmp_path):
     """The copy that proves is not taken for the session's own object at the next start."""
     store = DirectStore(HandClock(), hashes_copies=True)
-    copying, killed = asyncio.Event(), tmp_path / "killed"
-
-    async def hang(verb, key):
-        if verb == "copy":
-            copying.set()
-            await asyncio.Event().wait()
-
+    copying, killed = Halt("copy"), tmp_path / "killed"
     async with storehouse(tmp_path / "alive", store, copies_prove=lambda: True) as h:
         session = await opened(h, native=True)
         await complete(h, session, h.puts(session, PARTS), None)
-        kept, store.before = dict(store.values), hang
+        kept, store.before = dict(store.values), copying
         publishing = asyncio.create_task(h.parted.publish(OWNER, TEMP, DIGEST))
-        await copying.wait()
+        await copying.reached.wait()
         shutil.copytree(tmp_path / "alive", killed)
         publishing.cancel()
         for task in h.blobs.commits._running:
@@ -398,8 +371,7 @@ async def test_a_kill_while_the_store_copies_costs_nothing_but_the_copy(tmp_path
     store.values.update(kept)
     async with storehouse(killed, store, copies_prove=lambda: True) as h:
         await h.parted.publish(OWNER, TEMP, DIGEST)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.keeps_only(WHOLE)
 
 
 async def test_a_whole_that_is_asked_for_twice_at_a_time_is_one(tmp_path, monkeypatch):

@@ -23,10 +23,13 @@ from multipart.refusals import (
 from tests.unit.multipart.harness import REPOSITORY, HandClock, PlayedBody, house
 from tests.unit.multipart.parting import (
     DIGEST,
+    KINDS,
+    OTHER,
     OWNER,
     PARTS,
     SMALL,
     WHOLE,
+    becomes_the_blob,
     complete,
     files,
     held,
@@ -35,10 +38,6 @@ from tests.unit.multipart.parting import (
     send,
     send_all,
 )
-
-KINDS = pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
-OTHER = [b"other part", b"other ones", b"more"]
-"""As long as those of `WHOLE`."""
 
 
 @KINDS
@@ -122,15 +121,12 @@ async def test_a_length_that_is_not_the_parts_is_refused_before_a_byte_is_read(t
 async def test_a_chunked_body_has_to_come_to_the_parts_length(tmp_path, length):
     """And never writes behind its own range."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send(h, session, 2, PARTS[1])
+        session = await opened(h, parts=[2])
         with pytest.raises(PartLengthInvalid):
             await send(h, session, 1, PlayedBody([bytes(length)], counted=False))
         assert await held(h, session) == {2: 10}
         await send(h, session, 1, PlayedBody([PARTS[0]], counted=False))
-        await send(h, session, 3, PARTS[2])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, 3)
 
 
 @KINDS
@@ -159,8 +155,7 @@ async def test_a_part_sent_again_replaces_the_earlier_one(tmp_path, declared):
         await session.follower.to_the_end()
         await send(h, session, 2, PARTS[1])
         assert files(h) == (["data"] if declared else ["part1", "part2", "part3"])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session)
 
 
 @KINDS
@@ -168,18 +163,14 @@ async def test_a_part_sent_again_replaces_the_earlier_one(tmp_path, declared):
 async def test_a_part_that_broke_off_leaves_what_was_there(tmp_path, declared, ending):
     """H068: a stored one stays, a missing one is missing."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=declared, parts=[1])
         for number in (1, 2):
             body = PlayedBody([OTHER[number - 1][:4]], ending=ending)
             body.length_bytes = 10
             with pytest.raises(RegistryError):
                 await send(h, session, number, body)
         assert await held(h, session) == {1: 10}
-        await send(h, session, 2, PARTS[1])
-        await send(h, session, 3, PARTS[2])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, 2, 3)
 
 
 async def test_how_a_body_ended_is_told(tmp_path):
@@ -194,8 +185,7 @@ async def test_how_a_body_ended_is_told(tmp_path):
 async def test_the_digest_goes_back_when_a_part_it_read_ahead_in_breaks_off(tmp_path, declared):
     """H080: it reads into parts that still arrive."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=declared, parts=[1])
         body = PlayedBody([OTHER[1][:5], OTHER[1][5:]], pause_before=1)
         sending = asyncio.create_task(send(h, session, 2, body))
         await body.paused.wait()
@@ -206,10 +196,7 @@ async def test_the_digest_goes_back_when_a_part_it_read_ahead_in_breaks_off(tmp_
         with pytest.raises(BodyVanished):
             await sending
         assert session.follower.digests.digest("sha256") == Digest.of(PARTS[0])
-        await send(h, session, 2, PARTS[1])
-        await send(h, session, 3, PARTS[2])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, 2, 3)
 
 
 @KINDS
@@ -248,10 +235,7 @@ async def test_of_two_on_one_part_the_last_whole_one_wins(tmp_path, declared):
         await send(h, session, 1, PARTS[0])
         with pytest.raises(TakenOver):
             await sending
-        await send(h, session, 2, PARTS[1])
-        await send(h, session, 3, PARTS[2])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, 2, 3)
 
 
 @KINDS
@@ -279,17 +263,13 @@ async def test_a_part_in_place_that_is_whole_first_is_replaced_by_the_later_one(
         second.go.set()
         await two
         assert session.parts[1].stored.sha256 == hashlib.sha256(PARTS[0]).hexdigest()
-        await send(h, session, 2, PARTS[1])
-        await send(h, session, 3, PARTS[2])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, 2, 3)
 
 
 @KINDS
 async def test_a_cancelled_request_leaves_the_part_as_it_was(tmp_path, declared):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=declared, parts=[1])
         for number in (1, 2):
             body = PlayedBody([OTHER[number - 1][:5], OTHER[number - 1][5:]], pause_before=1)
             sending = asyncio.create_task(send(h, session, number, body))
@@ -335,8 +315,7 @@ async def test_the_two_kinds_do_not_know_each_other(tmp_path):
 async def test_aborting_removes_everything(tmp_path, declared):
     """H028, H111, T03: what arrives is asked to leave."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=declared, parts=[1])
         bodies = [PlayedBody([OTHER[0][:5], OTHER[0][5:]], pause_before=1) for _ in range(2)]
         sending = [
             asyncio.create_task(send(h, session, number, body)) for number, body in zip((1, 2), bodies, strict=True)
@@ -408,8 +387,7 @@ async def test_an_end_is_forgotten_after_some_days(tmp_path):
 async def test_stopping_keeps_whole_parts_and_refuses_new_ones(tmp_path):
     """T09."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, parts=[1])
         body = PlayedBody([PARTS[1][:5], PARTS[1][5:]], pause_before=1)
         sending = asyncio.create_task(send(h, session, 2, body))
         await body.paused.wait()

@@ -19,12 +19,16 @@ from multipart.refusals import (
 )
 from tests.unit.multipart.harness import REPOSITORY, PlayedBody, house
 from tests.unit.multipart.parting import (
+    ALL,
     DIGEST,
+    KINDS,
+    OTHER,
     OWNER,
     PARTS,
     SMALL,
     TEMP,
     WHOLE,
+    becomes_the_blob,
     complete,
     files,
     held,
@@ -34,26 +38,18 @@ from tests.unit.multipart.parting import (
     send_all,
 )
 
-KINDS = pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
-OTHER = [b"other part", b"other ones", b"more"]
-"""As long as those of `WHOLE`."""
-
 
 @KINDS
 async def test_a_wrong_list_leaves_the_session_as_it_was(tmp_path, declared):
     """H090: one answer that names every problem."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 3, PARTS[2])
+        session = await opened(h, declared=declared, parts=[1, 3])
         with pytest.raises(PartsInvalid) as refused:
             await h.sessions.parted.complete(session.id, OWNER, [*listed()[::-1], ListedPart(1, "x")], DIGEST)
         told = refused.value.message
         for problem in ("part 2 is missing", "part 1 is listed twice", "part 2 is listed behind", "another ETag"):
             assert problem in told
-        await send(h, session, 2, PARTS[1])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, 2)
 
 
 @KINDS
@@ -69,8 +65,7 @@ async def test_no_list_is_no_upload(tmp_path, declared):
 async def test_a_wrong_digest_ends_the_session(tmp_path, declared):
     """H080, T10: nothing of it is kept."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         with pytest.raises(DigestMismatch):
             await complete(h, session, Digest.of(b"something else"))
         assert files(h) == []
@@ -86,8 +81,7 @@ async def test_a_wrong_digest_ends_the_session(tmp_path, declared):
 async def test_the_same_completion_again_gets_the_same_answer(tmp_path, declared):
     """Also from the next process; with another digest it is refused."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         done = await complete(h, session)
         assert await complete(h, session) == done
     async with house(tmp_path, **SMALL) as h:
@@ -101,8 +95,7 @@ async def test_the_same_completion_again_gets_the_same_answer(tmp_path, declared
 @KINDS
 async def test_two_completions_at_once_both_get_the_answer(tmp_path, declared):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         first, second = await asyncio.gather(complete(h, session), complete(h, session))
         assert first == second
 
@@ -110,8 +103,7 @@ async def test_two_completions_at_once_both_get_the_answer(tmp_path, declared):
 @KINDS
 async def test_a_cancelled_completion_is_carried_through(tmp_path, declared):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         completing = asyncio.create_task(complete(h, session))
         await asyncio.sleep(0)
         completing.cancel()
@@ -124,9 +116,7 @@ async def test_a_cancelled_completion_is_carried_through(tmp_path, declared):
 async def test_a_part_on_its_way_is_not_waited_for(tmp_path, declared):
     """A completion refuses what is not whole; of a stored part, it asks the one who sends it again to leave."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 2, PARTS[1])
+        session = await opened(h, declared=declared, parts=[1, 2])
         late = PlayedBody([PARTS[2][:2], PARTS[2][2:]], pause_before=1)
         sending = asyncio.create_task(send(h, session, 3, late))
         await late.paused.wait()
@@ -148,8 +138,7 @@ async def test_a_part_on_its_way_is_not_waited_for(tmp_path, declared):
 async def test_a_finished_session_takes_no_more(tmp_path, declared):
     """H114."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         await complete(h, session)
         with pytest.raises(UploadFinished):
             await send(h, session, 1, PARTS[0])
@@ -173,8 +162,7 @@ async def test_sha512_is_checked_as_well(tmp_path, declared, known_before):
     """With the algorithm known at the start it runs along; otherwise the whole is read once more."""
     async with house(tmp_path, **SMALL) as h:
         how: dict[str, Any] = {"algorithm": "sha512"} if known_before else {}
-        session = await opened(h, declared=declared, **how)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, **how, parts=ALL)
         digest = Digest.of(WHOLE, "sha512")
         assert (await complete(h, session, digest)).digest == str(digest)
         assert await h.blobs.size(REPOSITORY, digest) == len(WHOLE)
@@ -202,8 +190,7 @@ async def test_small_parts_are_refused_unless_they_are_the_last(tmp_path):
 async def test_completed_under_a_temporary_name_it_is_unseen_until_it_is_moved(tmp_path, declared):
     """H030, H078, H110: the same calls again succeed again."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         done = await complete(h, session, None)
         assert done.digest == str(DIGEST)
         assert await complete(h, session, None) == done
@@ -222,8 +209,7 @@ async def test_completed_under_a_temporary_name_it_is_unseen_until_it_is_moved(t
 async def test_moving_checks_the_digest(tmp_path):
     """H080, T10."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await complete(h, session, None)
         with pytest.raises(DigestMismatch):
             await h.sessions.parted.publish(OWNER, TEMP, Digest.of(b"something else"))
@@ -234,8 +220,7 @@ async def test_moving_checks_the_digest(tmp_path):
 
 async def test_a_temporary_name_belongs_to_its_caller(tmp_path):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await complete(h, session, None)
         with pytest.raises(UploadUnknown):
             await h.sessions.parted.publish("mallory", TEMP, DIGEST)
@@ -245,11 +230,9 @@ async def test_a_temporary_name_belongs_to_its_caller(tmp_path):
 async def test_an_assembled_upload_may_be_completed_by_its_digest(tmp_path):
     """T01: complete says the digest, and no move follows."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await complete(h, session, None)
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session)
 
 
 @KINDS

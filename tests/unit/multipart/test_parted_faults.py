@@ -12,21 +12,26 @@ from model.errors import DigestMismatch, StorageFailed, StorageFull
 from multipart import arrivals, filesystem, partfiles
 from tests.unit.multipart.harness import PlayedBody, house
 from tests.unit.multipart.parting import (
+    ALL,
     DIGEST,
+    KINDS,
     OWNER,
     PARTS,
     SMALL,
     TEMP,
     WHOLE,
+    becomes_the_blob,
     complete,
     files,
+    full,
+    full_now,
     held,
     opened,
     send,
     send_all,
+    send_missing,
 )
 
-KINDS = pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
 OTHER = b"other ones"
 
 
@@ -45,12 +50,8 @@ def failing(code: int, *, after: int = 0, real=None):
 
 async def goes_on(h, session):
     """Whatever happened: sending what is missing completes the upload."""
-    there = await held(h, session)
-    for number, content in enumerate(PARTS, 1):
-        if number not in there:
-            await send(h, session, number, content)
-    await complete(h, session)
-    assert await h.stored(WHOLE)
+    await send_missing(h, session)
+    await becomes_the_blob(h, session)
     assert files(h) == []
     assert h.sessions._accounts.spooled_bytes == 0
 
@@ -77,8 +78,7 @@ async def test_a_disk_that_fails_in_a_write_leaves_the_part_as_it_was(
 async def test_a_sync_that_fails_acknowledges_nothing(tmp_path, monkeypatch, declared, again):
     """H022: an ETag says that the part is on the disk."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=declared, parts=[1])
         await session.follower.to_the_end()
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr(os, "fdatasync", failing(errno.ENOSPC))
@@ -90,8 +90,7 @@ async def test_a_sync_that_fails_acknowledges_nothing(tmp_path, monkeypatch, dec
 async def test_a_copy_that_fails_leaves_the_part_missing(tmp_path, monkeypatch):
     """Half of it may lie in its place: no row of the ledger says otherwise."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         with monkeypatch.context() as broken, pytest.raises(StorageFailed):
             broken.setattr(os, "copy_file_range", failing(errno.EIO))
             await send(h, session, 2, OTHER)
@@ -104,8 +103,7 @@ async def test_a_copy_that_fails_leaves_the_part_missing(tmp_path, monkeypatch):
 async def test_a_full_disk_while_joining_leaves_the_session_as_it_was(tmp_path, monkeypatch, after):
     """H112."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=False)
-        await send_all(h, session)
+        session = await opened(h, declared=False, parts=ALL)
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr(os, "copy_file_range", failing(errno.ENOSPC, after=after, real=os.copy_file_range))
             await complete(h, session)
@@ -135,8 +133,7 @@ async def test_a_file_system_that_cannot_reserve_gets_a_file_of_the_length(tmp_p
 
     async with house(tmp_path, **SMALL) as h:
         monkeypatch.setattr(filesystem, "_LIBC", Libc)
-        session = await opened(h)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, parts=[1])
         assert (h.folder.spool / f"{session.id}.data").stat().st_size == len(WHOLE)
         await goes_on(h, session)
 
@@ -145,12 +142,7 @@ async def test_a_file_system_that_cannot_reserve_gets_a_file_of_the_length(tmp_p
 @pytest.mark.parametrize("what", ["add_part", "remove_parts"])
 async def test_a_catalog_that_fails_acknowledges_no_part(tmp_path, monkeypatch, declared, what):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
-
-        async def full(*_):
-            raise StorageFull("no room for the catalog")
-
+        session = await opened(h, declared=declared, parts=[1])
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr(h.sessions.parted._ledger, what, full)
             await send(h, session, 1, OTHER)
@@ -163,12 +155,7 @@ async def test_a_catalog_that_fails_acknowledges_no_part(tmp_path, monkeypatch, 
 async def test_storing_that_fails_leaves_the_session_as_it_was(tmp_path, monkeypatch, declared, unseen):
     """T10: what is right is kept for another try."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
-
-        async def full(*_):
-            raise StorageFull("no room")
-
+        session = await opened(h, declared=declared, parts=ALL)
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             if unseen:
                 broken.setattr(h.sessions.parted._ledger, "assemble", full)
@@ -185,16 +172,8 @@ async def test_storing_that_fails_leaves_the_session_as_it_was(tmp_path, monkeyp
 async def test_a_move_that_fails_can_be_repeated(tmp_path, monkeypatch, when):
     """H030."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await complete(h, session, None)
-
-        async def full(*_):
-            raise StorageFull("no room")
-
-        def full_now(*_):
-            raise StorageFull("no room")
-
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             if when == "put":
                 broken.setattr(h.backend, "put", full)
@@ -207,10 +186,6 @@ async def test_a_move_that_fails_can_be_repeated(tmp_path, monkeypatch, when):
 
 async def test_a_session_that_the_ledger_does_not_take_was_never_opened(tmp_path, monkeypatch):
     async with house(tmp_path, **SMALL) as h:
-
-        async def full(*_):
-            raise StorageFull("no room")
-
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr(h.sessions.parted._ledger, "add", full)
             await opened(h)
@@ -222,12 +197,7 @@ async def test_a_session_that_the_ledger_does_not_take_was_never_opened(tmp_path
 async def test_an_end_that_the_ledger_does_not_take_changes_nothing(tmp_path, monkeypatch):
     """H065: and the background tries again."""
     async with house(tmp_path, expiry_s=10, **SMALL) as h:
-        session = await opened(h)
-        await send(h, session, 1, PARTS[0])
-
-        async def full(*_):
-            raise StorageFull("no room")
-
+        session = await opened(h, parts=[1])
         with monkeypatch.context() as broken:
             broken.setattr(h.sessions.parted._ledger, "end", full)
             with pytest.raises(StorageFull):
@@ -245,8 +215,7 @@ async def test_without_durability_nothing_is_synced(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "fdatasync", failing(errno.EIO))
         monkeypatch.setattr(os, "fsync", failing(errno.EIO))
         for declared in (True, False):
-            session = await opened(h, declared=declared)
-            await send_all(h, session)
+            session = await opened(h, declared=declared, parts=ALL)
             await send(h, session, 2, OTHER)
             await send(h, session, 2, PARTS[1])
             await complete(h, session, None)
@@ -255,8 +224,7 @@ async def test_without_durability_nothing_is_synced(tmp_path, monkeypatch):
 async def test_a_digest_that_ended_with_a_wrong_whole_is_told_even_if_the_ledger_fails(tmp_path, monkeypatch):
     """T10: the ledger is told before the files go, so that a crash never leaves a session whose bytes are not there."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         there = []
 
         async def full(*_):
@@ -279,8 +247,7 @@ async def test_a_large_upload_leaves_the_page_cache_and_waits_for_its_digest(tmp
     monkeypatch.setattr(filesystem, "let_go", lambda _, start, length: let_go.append((start, length)))
     monkeypatch.setattr(time, "sleep", pauses.append)
     async with house(tmp_path, uncached=True, **SMALL) as h:
-        session = await opened(h)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, parts=[1])
         body = PlayedBody([PARTS[1][:2], PARTS[1][2:9], PARTS[1][9:]])
         async with session.follower._lock:  # it can not go on
             await send(h, session, 2, body)

@@ -48,9 +48,7 @@ async def test_a_declared_size_above_the_limit_is_refused_at_the_start(tmp_path)
 async def test_an_undeclared_upload_is_counted_as_it_comes(tmp_path, counted):
     """Before the body when its length is known; a part sent again counts once."""
     async with house(tmp_path, max_upload_bytes=20, **SMALL) as h:
-        session = await opened(h, declared=False)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 2, PARTS[1])
+        session = await opened(h, declared=False, parts=[1, 2])
         with pytest.raises(UploadTooLarge):
             await send(h, session, 3, PlayedBody([PARTS[2]], counted=counted))
         await send(h, session, 2, PlayedBody([PARTS[0]], counted=counted))

@@ -16,8 +16,21 @@ from multipart.returning import remains
 from store.upload_parts import PartRow
 from store.uploads import UploadRow
 from tests.unit.multipart.harness import PlayedBody, house
-from tests.unit.multipart.parting import OWNER, PARTS, SMALL, WHOLE, complete, files, held, opened, send, send_all
-from tests.unit.multipart.test_parted_restart import KINDS, damage
+from tests.unit.multipart.parting import (
+    ALL,
+    KINDS,
+    OWNER,
+    PARTS,
+    SMALL,
+    becomes_the_blob,
+    complete,
+    damage,
+    files,
+    full,
+    held,
+    opened,
+    send,
+)
 
 FEW_S = 5.0
 """Much longer than anything here takes."""
@@ -41,8 +54,7 @@ def held_back(monkeypatch, target, name):
 async def test_a_completion_that_finds_a_bad_part_costs_only_that_part(tmp_path, declared, number):
     """T09, H115: the others stay, and the upload is completed once it came again."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         damage(h, session, number)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
@@ -50,9 +62,7 @@ async def test_a_completion_that_finds_a_bad_part_costs_only_that_part(tmp_path,
             await complete(h, found)
         others = {at: len(content) for at, content in enumerate(PARTS, 1) if at != number}
         assert await held(h, found) == others
-        await send(h, found, number, PARTS[number - 1])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found, number)
 
 
 @KINDS
@@ -83,8 +93,7 @@ async def test_a_request_that_is_cancelled_while_its_file_is_opened_leaves_no_de
     tmp_path, monkeypatch, declared, again
 ):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=declared, parts=[1])
         if again:
             await send(h, session, 2, PARTS[1])
         there, before = files(h), len(os.listdir("/proc/self/fd"))
@@ -103,9 +112,7 @@ async def test_a_request_that_is_cancelled_while_its_file_is_opened_leaves_no_de
 async def test_a_part_that_comes_while_a_bad_one_is_removed_keeps_its_file(tmp_path, monkeypatch):
     """A part beyond a gap is found bad, and sent again at this very moment."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=False)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 3, PARTS[2])
+        session = await opened(h, declared=False, parts=[1, 3])
         damage(h, session, 3)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
@@ -117,29 +124,20 @@ async def test_a_part_that_comes_while_a_bad_one_is_removed_keeps_its_file(tmp_p
         go.set()
         await verifying
         await sending
-        await send(h, found, 2, PARTS[1])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found, 2)
 
 
 async def test_a_bad_part_that_the_ledger_cannot_forget_spoils_no_digest(tmp_path, monkeypatch):
     """A part file became shorter, and the catalog has no room just now: only the part sent again counts."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=False)
-        await send_all(h, session)
+        await opened(h, declared=False, parts=ALL)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
         os.truncate(found.files.path_of(2), 5)
-
-        async def full(*_):
-            raise StorageFull("no room")
-
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr(found, "drop", full)
             await found.follower.to_the_end()
-        await send(h, found, 2, PARTS[1])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found, 2)
 
 
 async def test_a_descriptor_that_cannot_be_closed_well_locks_nobody_out(tmp_path, monkeypatch):
@@ -166,8 +164,7 @@ async def test_a_descriptor_that_cannot_be_closed_well_locks_nobody_out(tmp_path
 
 async def test_an_upload_that_ends_while_a_bad_part_is_forgotten_is_counted_once(tmp_path, monkeypatch):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=False)
-        await send_all(h, session)
+        session = await opened(h, declared=False, parts=ALL)
         damage(h, session, 2)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
@@ -186,8 +183,7 @@ async def test_an_upload_that_ends_while_a_bad_part_is_forgotten_is_counted_once
 async def test_a_part_may_be_replaced_while_it_is_hashed(tmp_path, monkeypatch, declared, caplog):
     """H068: the old bytes can be read until nobody reads them, and are not taken for lost."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=declared, parts=[1])
         began, go = held_back(monkeypatch, follower, "read_into")
         await send(h, session, 2, b"other part")
         assert await asyncio.to_thread(began.wait, FEW_S)
@@ -195,9 +191,7 @@ async def test_a_part_may_be_replaced_while_it_is_hashed(tmp_path, monkeypatch, 
         await asyncio.wait([sending], timeout=0.1)
         go.set()
         await sending
-        await send(h, session, 3, PARTS[2])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, 3)
         assert "has to be sent again" not in caplog.text
 
 

@@ -12,14 +12,20 @@ from multipart.parts import ListedPart
 from multipart.refusals import PartsInvalid
 from tests.unit.multipart.harness import house
 from tests.unit.multipart.parting import (
+    ALL,
     DIGEST,
+    KINDS,
     OWNER,
     PARTS,
     SMALL,
     TEMP,
     WHOLE,
+    becomes_the_blob,
     complete,
+    damage,
+    file_of,
     files,
+    full_now,
     held,
     listed,
     opened,
@@ -27,30 +33,12 @@ from tests.unit.multipart.parting import (
     send_all,
 )
 
-KINDS = pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
-
-
-def file_of(h, session, number):
-    name = f"{session.id}.data" if session.layout is not None else f"{session.id}.part{number}"
-    return h.folder.spool / name, 10 * (number - 1) if session.layout is not None else 0
-
-
-def damage(h, session, number):
-    """Flip a bit of a stored part."""
-    path, start = file_of(h, session, number)
-    content = bytearray(path.read_bytes())
-    content[start] ^= 1
-    path.write_bytes(content)
-
 
 async def catalog_fails(h, session, monkeypatch):
     """Complete, with a catalog that fails after the bytes were stored."""
 
-    def full(*_):
-        raise StorageFull("no room")
-
     with monkeypatch.context() as broken, pytest.raises(StorageFull):
-        broken.setattr("store.blob_rows.record", full)
+        broken.setattr("store.blob_rows.record", full_now)
         await complete(h, session)
 
 
@@ -58,17 +46,13 @@ async def catalog_fails(h, session, monkeypatch):
 async def test_sessions_and_parts_come_back(tmp_path, declared):
     """T09, H115: and go on where they were."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 3, PARTS[2])
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=declared, parts=[3, 1])
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
         assert found.row == session.row
         assert found.layout == session.layout
         assert await held(h, found) == {1: 10, 3: 4}
-        await send(h, found, 2, PARTS[1])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found, 2)
         assert files(h) == []
 
 
@@ -76,8 +60,7 @@ async def test_sessions_and_parts_come_back(tmp_path, declared):
 async def test_a_bad_part_in_the_prefix_is_marked_missing(tmp_path, declared):
     """T09: parts of earlier processes are hashed again in the background."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         damage(h, session, 2)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
@@ -87,17 +70,13 @@ async def test_a_bad_part_in_the_prefix_is_marked_missing(tmp_path, declared):
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
         assert await held(h, found) == {1: 10, 3: 4}
-        await send(h, found, 2, PARTS[1])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found, 2)
 
 
 @KINDS
 async def test_a_bad_part_beyond_a_gap_is_marked_missing(tmp_path, declared):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 2, PARTS[1])
-        await send(h, session, 3, PARTS[2])
+        session = await opened(h, declared=declared, parts=[2, 3])
         damage(h, session, 3)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
@@ -109,51 +88,67 @@ async def test_a_bad_part_beyond_a_gap_is_marked_missing(tmp_path, declared):
 async def test_a_completion_waits_for_the_proof(tmp_path, declared):
     """A bad part is named; the others need not be sent again."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         damage(h, session, 2)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
         with pytest.raises(PartsInvalid, match="part 2"):
             await complete(h, found)
         assert await held(h, found) == {1: 10, 3: 4}
-        await send(h, found, 2, PARTS[1])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found, 2)
 
 
 @KINDS
 async def test_the_same_bytes_heal_a_part_that_is_not_proven(tmp_path, declared):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         damage(h, session, 2)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
-        await send(h, found, 2, PARTS[1])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found, 2)
+
+
+@KINDS
+async def test_the_same_bytes_leave_a_part_of_an_earlier_process_where_it_is(tmp_path, declared, monkeypatch):
+    """Were it put in its place, a kill in between would lose a part that was acknowledged (T09, invariant 5)."""
+    async with house(tmp_path, **SMALL) as h:
+        session = await opened(h, declared=declared, parts=ALL)
+    async with house(tmp_path, **SMALL) as h:
+        (found,) = h.sessions.parted.all()
+        monkeypatch.setattr(found.files, "put_in_place", full_now)
+        monkeypatch.setattr("store.upload_parts.remove_parts", full_now)
+        answered = await send(h, found, 2, PARTS[1])
+        assert answered == session.parts[2].stored
+        assert found.parts[2].proven
+        await becomes_the_blob(h, found)
+
+
+@KINDS
+async def test_the_same_bytes_replace_a_part_that_cannot_be_read(tmp_path, declared, monkeypatch):
+    async with house(tmp_path, **SMALL) as h:
+        await opened(h, declared=declared, parts=ALL)
+    async with house(tmp_path, **SMALL) as h:
+        (found,) = h.sessions.parted.all()
+        with monkeypatch.context() as broken:
+            broken.setattr("multipart.parted_session.read_into", full_now)
+            await send(h, found, 2, PARTS[1])
+        await becomes_the_blob(h, found)
 
 
 async def test_a_short_file_marks_the_parts_behind_its_end_missing(tmp_path):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         path, _ = file_of(h, session, 1)
         path.write_bytes(path.read_bytes()[:15])
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
         assert await held(h, found) == {1: 10}
-        await send(h, found, 2, PARTS[1])
-        await send(h, found, 3, PARTS[2])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found, 2, 3)
 
 
 async def test_a_part_file_that_is_gone_is_a_missing_part(tmp_path):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=False)
-        await send_all(h, session)
+        session = await opened(h, declared=False, parts=ALL)
         file_of(h, session, 2)[0].unlink()
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
@@ -166,23 +161,20 @@ async def test_a_commit_cut_between_rename_and_catalog_is_completed_by_the_next_
 ):
     """T09: the bytes are brought back from their digest and proven part by part."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         await catalog_fails(h, session, monkeypatch)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
         await h.sessions.recover_all()
         assert await held(h, found) == {1: 10, 2: 10, 3: 4}
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found)
         assert files(h) == []
 
 
 @KINDS
 async def test_bytes_that_cannot_be_brought_back_make_all_parts_missing(tmp_path, declared, monkeypatch):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         await catalog_fails(h, session, monkeypatch)
     shutil.rmtree(tmp_path / "docker")
     (tmp_path / "docker/registry/v2/blobs").mkdir(parents=True)
@@ -192,20 +184,17 @@ async def test_bytes_that_cannot_be_brought_back_make_all_parts_missing(tmp_path
             await complete(h, found)
         assert await held(h, found) == {}
         await send_all(h, found)
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found)
         assert files(h) == []
 
 
 @KINDS
 async def test_when_only_the_catalog_failed_completing_again_is_enough(tmp_path, declared, monkeypatch):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         await catalog_fails(h, session, monkeypatch)
         assert await held(h, session) == {1: 10, 2: 10, 3: 4}
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session)
         assert files(h) == []
 
 
@@ -221,8 +210,7 @@ async def test_a_crash_while_joining_is_taken_apart_again(tmp_path, monkeypatch)
 
     (tmp_path / "data").mkdir()
     async with house(tmp_path / "data", **SMALL) as h:
-        session = await opened(h, declared=False)
-        await send_all(h, session)
+        session = await opened(h, declared=False, parts=ALL)
         monkeypatch.setattr(filesystem, "copy_range", crash)
         await complete(h, session)
     async with house(copied, **SMALL) as h:
@@ -230,8 +218,7 @@ async def test_a_crash_while_joining_is_taken_apart_again(tmp_path, monkeypatch)
         assert files(h) == ["part1", "part2", "part3"]
         await h.sessions.recover_all()
         assert await held(h, found) == {1: 10, 2: 10, 3: 4}
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found)
 
 
 async def test_a_crash_while_a_part_is_replaced_leaves_it_missing(tmp_path, monkeypatch):
@@ -246,8 +233,7 @@ async def test_a_crash_while_a_part_is_replaced_leaves_it_missing(tmp_path, monk
 
     (tmp_path / "data").mkdir()
     async with house(tmp_path / "data", **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         monkeypatch.setattr(filesystem, "copy_range", crash)
         await send(h, session, 2, b"other ones")
     async with house(copied, **SMALL) as h:
@@ -261,16 +247,11 @@ async def test_a_crash_while_a_part_is_replaced_leaves_it_missing(tmp_path, monk
 async def test_an_assembled_upload_comes_back_and_is_moved(tmp_path, declared, when, monkeypatch):
     """H110, T09: also when the crash came between the rename and the catalog of the move."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         await complete(h, session, None)
         if when == "cut":
-
-            def full(*_):
-                raise StorageFull("no room")
-
             with monkeypatch.context() as broken, pytest.raises(StorageFull):
-                broken.setattr("store.blob_rows.record", full)
+                broken.setattr("store.blob_rows.record", full_now)
                 await h.sessions.parted.publish(OWNER, TEMP, DIGEST)
     async with house(tmp_path, **SMALL) as h:
         (found,) = h.sessions.parted.all()
@@ -285,8 +266,7 @@ async def test_an_assembled_upload_comes_back_and_is_moved(tmp_path, declared, w
 @pytest.mark.parametrize("how", ["flipped", "gone"])
 async def test_an_assembled_upload_that_was_damaged_never_becomes_a_blob(tmp_path, how):
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await complete(h, session, None)
         if how == "flipped":
             damage(h, session, 2)
@@ -303,8 +283,7 @@ async def test_an_assembled_upload_that_was_damaged_never_becomes_a_blob(tmp_pat
 async def test_files_of_no_session_go_at_start_and_side_files_always(tmp_path):
     """Files with other names are not ours."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h, declared=False)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, declared=False, parts=[1])
     spool = tmp_path / "spool"
     strange = session.id.translate(str.maketrans("0123456789", "1234567890"))
     for name in (
@@ -378,15 +357,13 @@ async def test_a_disk_that_fails_while_the_digest_follows_does_not_stop_it_for_e
             with pytest.raises(StorageFailed):
                 await complete(h, session)
         assert await held(h, session) == {1: 10, 2: 10, 3: 4}
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session)
 
 
 async def test_a_file_that_somebody_touched_is_not_taken_for_the_blob(tmp_path):
     async with house(tmp_path, **SMALL) as h:
         for declared in (True, False):
-            session = await opened(h, declared=declared)
-            await send_all(h, session)
+            session = await opened(h, declared=declared, parts=ALL)
             await session.follower.to_the_end()
             path, _ = file_of(h, session, 1)
             path.write_bytes(path.read_bytes()[:4])
@@ -397,8 +374,7 @@ async def test_a_file_that_somebody_touched_is_not_taken_for_the_blob(tmp_path):
 async def test_lists_are_what_the_ledger_has(tmp_path):
     """Nothing is read to list the parts, so a client need not wait for the proof."""
     async with house(tmp_path, **SMALL) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         answered = await h.sessions.parted.parts(session.id, OWNER)
     async with house(tmp_path, **SMALL) as h:
         assert await h.sessions.parted.parts(session.id, None) == answered

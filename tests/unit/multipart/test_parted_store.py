@@ -14,13 +14,16 @@ from multipart import part_sending
 from multipart.interrupted import TakenOver
 from multipart.parts import ListedPart
 from multipart.refusals import PartsInvalid, UploadAborted, UploadExpired, UploadTooLarge
+from tests.support.storehooks import failing
 from tests.unit.multipart.harness import REPOSITORY, HandClock, PlayedBody
 from tests.unit.multipart.parting import (
+    ALL,
     DIGEST,
-    OWNER,
+    KINDS,
+    OTHER,
     PARTS,
-    TEMP,
     WHOLE,
+    becomes_the_blob,
     complete,
     files,
     held,
@@ -29,37 +32,7 @@ from tests.unit.multipart.parting import (
     send,
     send_all,
 )
-from tests.unit.multipart.storehouse import DirectStore, storehouse
-
-KINDS = pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
-OTHER = [b"other part", b"other ones", b"more"]
-
-
-def verbs(h):
-    return [verb for verb, _ in h.store.asked]
-
-
-async def nothing_is_left(h, *, blobs=()):
-    """Neither in the store, but for these blobs, nor in the spool, nor counted."""
-    await h.discarder.done()
-    assert h.store.unfinished == {}
-    assert files(h) == []
-    assert h.sessions._accounts.spooled_bytes == 0
-    assert h.sessions._accounts.pledged_bytes == 0
-    assert sorted(h.store.values.values()) == sorted(blobs)
-
-
-def stalled(store):
-    """The store takes no parts until the event is set."""
-    go = asyncio.Event()
-
-    async def wait(verb, key):
-        if verb == "send_part":
-            await go.wait()
-
-    store.before = wait
-    return go
-
+from tests.unit.multipart.storehouse import OWNER, TEMP, DirectStore, storehouse
 
 # -- the way ----------------------------------------------------------------------------------------------------------
 
@@ -74,42 +47,36 @@ async def test_parts_in_any_order_become_the_blob_without_being_joined_here(tmp_
             await send(h, session, number, PARTS[number - 1])
         done = await complete(h, session)
         assert (done.digest, done.size_bytes, done.parts) == (str(DIGEST), 24, 3)
-        assert not {"put", "get"} & set(verbs(h))
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert not {"put", "get"} & set(h.store.verbs())
+        await h.keeps_only(WHOLE)
 
 
 @KINDS
 async def test_files_go_while_later_parts_still_arrive(tmp_path, declared):
     """H206, D2: a large push does not need its size on the disk."""
     async with storehouse(tmp_path) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 2, PARTS[1])
+        session = await opened(h, declared=declared, parts=[1, 2])
         await h.seen()
         assert files(h) == []
         assert h.sessions._accounts.spooled_bytes == 0
         assert await held(h, session) == {1: 10, 2: 10}
         await send(h, session, 3, PARTS[2])
         await complete(h, session)
-        assert "get" not in verbs(h)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert "get" not in h.store.verbs()
+        await h.keeps_only(WHOLE)
 
 
 async def test_what_may_stay_in_the_spool_stays(tmp_path):
     """Small uploads survive a restart without being read from the store again."""
     async with storehouse(tmp_path, keep_bytes=15) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        await opened(h, parts=ALL)
         await h.seen()
         assert files(h) == ["part2", "part3"]
 
 
 async def test_a_part_behind_a_gap_stays_until_the_digest_has_passed_it(tmp_path):
     async with storehouse(tmp_path) as h:
-        session = await opened(h)
-        await send(h, session, 2, PARTS[1])
+        session = await opened(h, parts=[2])
         await h.seen()
         assert files(h) == ["part2"]
         await send(h, session, 1, PARTS[0])
@@ -127,22 +94,20 @@ async def test_a_part_that_is_replaced_is_sent_again_under_its_number(tmp_path, 
         assert files(h) == ([] if declared else ["part3"])
         await send(h, session, 1, PARTS[0])
         await complete(h, session)
-        assert verbs(h).count("get") == 1
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert h.store.verbs().count("get") == 1
+        await h.keeps_only(WHOLE)
 
 
 async def test_a_part_that_is_replaced_while_it_is_on_its_way_is_the_later_one_in_the_end(tmp_path):
     """H068, H069."""
     async with storehouse(tmp_path, keep_bytes=1000) as h:
-        go = stalled(h.store)
+        go = h.store.stall()
         session = await opened(h)
         await send_all(h, session, OTHER)
         await asyncio.sleep(0)
         await send_all(h, session)
         go.set()
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +132,10 @@ async def test_what_the_store_would_not_take_in_parts_is_joined_and_put(tmp_path
         session = await opened(h, declared=False, **how)
         await send_all(h, session, parts)
         await h.parted.complete(session.id, OWNER, listed(parts), Digest.of(whole))
-        assert "assemble" not in verbs(h)
-        assert "put" in verbs(h)
+        assert "assemble" not in h.store.verbs()
+        assert "put" in h.store.verbs()
         assert await h.stored(whole)
-        await nothing_is_left(h, blobs=[whole])
+        await h.nothing_is_left([whole])
 
 
 async def test_a_join_that_fails_leaves_a_session_that_goes_on(tmp_path, monkeypatch):
@@ -179,28 +144,20 @@ async def test_a_join_that_fails_leaves_a_session_that_goes_on(tmp_path, monkeyp
     async with storehouse(tmp_path, keep_bytes=1000) as h:
         session = await opened(h, declared=False)
         await send_all(h, session, parts)
-
-        async def full(verb, key):
-            if verb == "put":
-                raise StorageFull("no room")
-
-        h.store.before = full
+        h.store.before = failing(("put", ""), error=StorageFull("no room"))
         with pytest.raises(StorageFull):
             await h.parted.complete(session.id, OWNER, listed(parts), Digest.of(b"".join(parts)))
         await send(h, session, 2, PARTS[1])
         await send(h, session, 3, PARTS[2])
         await complete(h, session)
-        assert "assemble" in verbs(h)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert "assemble" in h.store.verbs()
+        await h.keeps_only(WHOLE)
 
 
 async def test_parts_too_small_for_the_store_are_named_when_others_are_there_alone(tmp_path):
     """H101: what was let go cannot be joined here any more."""
     async with storehouse(tmp_path) as h:
-        session = await opened(h, declared=False)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 2, PARTS[1])
+        session = await opened(h, declared=False, parts=[1, 2])
         await h.seen()
         await send(h, session, 3, b"small")
         await send(h, session, 4, PARTS[2])
@@ -222,7 +179,7 @@ async def test_an_empty_part_behind_others_is_not_sent(tmp_path):
         await h.seen()
         await send(h, session, 3, b"")
         await h.parted.complete(session.id, OWNER, listed(parts), Digest.of(b"".join(parts)))
-        assert verbs(h).count("send_part") == 2
+        assert h.store.verbs().count("send_part") == 2
         assert await h.stored(b"".join(parts))
 
 
@@ -230,22 +187,20 @@ async def test_an_empty_part_behind_others_is_not_sent(tmp_path):
 async def test_a_wrong_digest_is_known_before_the_store_assembles_anything(tmp_path, declared):
     """T10: what we hashed on its way need not be proven."""
     async with storehouse(tmp_path) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         with pytest.raises(DigestMismatch):
             await complete(h, session, Digest.of(b"something else"))
-        assert "assemble" not in verbs(h)
+        assert "assemble" not in h.store.verbs()
         with pytest.raises(UploadAborted):
             await held(h, session)
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_a_digest_that_did_not_run_along_is_proven_by_reading(tmp_path):
     """H080: right or wrong."""
     async with storehouse(tmp_path) as h:
         for right in (True, False):
-            session = await opened(h)
-            await send_all(h, session)
+            session = await opened(h, parts=ALL)
             digest = Digest.of(WHOLE if right else b"else", "sha512")
             if right:
                 await complete(h, session, digest)
@@ -253,7 +208,7 @@ async def test_a_digest_that_did_not_run_along_is_proven_by_reading(tmp_path):
             else:
                 with pytest.raises(DigestMismatch):
                     await complete(h, session, digest)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.nothing_is_left([WHOLE])
 
 
 @KINDS
@@ -266,16 +221,13 @@ async def test_a_missing_part_is_named(tmp_path, declared, missing):
             await send(h, session, number, PARTS[number - 1])
         with pytest.raises(PartsInvalid, match=f"part {missing} is missing"):
             await complete(h, session)
-        await send(h, session, missing, PARTS[missing - 1])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, missing)
 
 
 async def test_the_stores_own_etags_are_right_in_a_list_as_well(tmp_path):
     """H085-H087: a client that lists the parts of its session may have them from either side."""
     async with storehouse(tmp_path) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await h.seen()
         theirs = [ListedPart(number, f'"{part.store_etag}"') for number, part in session.listing.items()]
         await h.parted.complete(session.id, OWNER, theirs, DIGEST)
@@ -291,8 +243,7 @@ async def test_completed_under_a_temporary_name_it_stays_unseen_until_it_is_move
     """H030, H110: under its temporary key, with the digest that is known already."""
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         done = await complete(h, session, None)
         assert (done.digest, done.size_bytes) == (str(DIGEST), 24)
         assert files(h) == []
@@ -301,17 +252,15 @@ async def test_completed_under_a_temporary_name_it_stays_unseen_until_it_is_move
             await h.blobs.size(REPOSITORY, DIGEST)
         if not restart:
             await h.parted.publish(OWNER, TEMP, DIGEST)
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await h.keeps_only(WHOLE)
     if restart:
         async with storehouse(tmp_path, store) as h:
             assert h.parted.all()[0].assembled == done
             await h.parted.verify_all()
             moved = await h.parted.publish(OWNER, TEMP, DIGEST)
             assert await h.parted.publish(OWNER, TEMP, DIGEST) == moved
-            assert "get" not in verbs(h)
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            assert "get" not in h.store.verbs()
+            await h.keeps_only(WHOLE)
 
 
 @pytest.mark.parametrize("parts", [PARTS, [b"a", b"b"]], ids=["in the store", "in the spool"])
@@ -323,7 +272,7 @@ async def test_a_move_to_another_digest_ends_it(tmp_path, parts):
         await h.parted.complete(session.id, OWNER, listed(parts), None)
         with pytest.raises(DigestMismatch):
             await h.parted.publish(OWNER, TEMP, Digest.of(b"something else"))
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_a_later_one_under_the_same_name_takes_its_place(tmp_path):
@@ -337,13 +286,12 @@ async def test_a_later_one_under_the_same_name_takes_its_place(tmp_path):
         assert len(h.store.temporary()) == 1
         await h.parted.receive_whole(REPOSITORY, TEMP, PlayedBody([b"in one body"]), owner=OWNER)
         await h.parted.publish(OWNER, TEMP, Digest.of(b"in one body"))
-        await nothing_is_left(h, blobs=[b"in one body"])
+        await h.nothing_is_left([b"in one body"])
 
 
 async def test_an_object_that_is_lost_before_it_is_moved_never_becomes_a_blob(tmp_path):
     async with storehouse(tmp_path) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await complete(h, session, None)
         h.store.values.clear()
         with pytest.raises(UploadUnknown):
@@ -356,10 +304,8 @@ async def test_an_object_that_is_lost_before_it_is_moved_never_becomes_a_blob(tm
 
 async def test_a_client_that_is_far_ahead_of_the_store_waits_before_its_next_part_is_read(tmp_path):
     async with storehouse(tmp_path, ahead_bytes=15) as h:
-        go = stalled(h.store)
-        session = await opened(h)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 2, PARTS[1])
+        go = h.store.stall()
+        session = await opened(h, parts=[1, 2])
         body = PlayedBody([PARTS[2]], pause_before=0)
         sending = asyncio.create_task(send(h, session, 3, body))
         await asyncio.wait([sending], timeout=0.05)
@@ -368,24 +314,21 @@ async def test_a_client_that_is_far_ahead_of_the_store_waits_before_its_next_par
         await body.paused.wait()
         body.go.set()
         await sending
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session)
 
 
 async def test_a_part_that_is_held_back_leaves_when_it_is_asked(tmp_path):
     """H028, H067: an abort does not wait for the store."""
     async with storehouse(tmp_path, ahead_bytes=15) as h:
-        go = stalled(h.store)
-        session = await opened(h)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 2, PARTS[1])
+        go = h.store.stall()
+        session = await opened(h, parts=[1, 2])
         sending = asyncio.create_task(send(h, session, 3, PARTS[2]))
         await asyncio.wait([sending], timeout=0.05)
         await h.parted.abort(session.id, OWNER)
         with pytest.raises(TakenOver):
             await sending
         go.set()
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_a_dead_store_slows_its_clients_down_and_stops_nobody(tmp_path, monkeypatch):
@@ -393,17 +336,15 @@ async def test_a_dead_store_slows_its_clients_down_and_stops_nobody(tmp_path, mo
     monkeypatch.setattr(part_sending, "HELD_BACK_S", 0.01)
     async with storehouse(tmp_path, ahead_bytes=5) as h:
         h.store.dead = True
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         with pytest.raises(StoreUnavailable):
             await complete(h, session)
         assert await held(h, session) == {1: 10, 2: 10, 3: 4}
         await send(h, session, 2, OTHER[1])
         await send(h, session, 2, PARTS[1])
         h.store.dead = False
-        await complete(h, session)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await becomes_the_blob(h, session)
+        await h.nothing_is_left([WHOLE])
 
 
 async def test_a_full_disk_is_told_for_each_part_and_not_at_the_start(tmp_path, monkeypatch):
@@ -412,8 +353,7 @@ async def test_a_full_disk_is_told_for_each_part_and_not_at_the_start(tmp_path, 
         session = await opened(h, size_bytes=1 << 60, part_size_bytes=1 << 50)
         assert h.sessions._accounts.pledged_bytes == 0
         await h.parted.abort(session.id, OWNER)
-        session = await opened(h)
-        await send(h, session, 1, PARTS[0])
+        session = await opened(h, parts=[1])
 
         def full(*_):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -421,10 +361,7 @@ async def test_a_full_disk_is_told_for_each_part_and_not_at_the_start(tmp_path, 
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr(os, "pwrite", full)
             await send(h, session, 2, PARTS[1])
-        await send(h, session, 2, PARTS[1])
-        await send(h, session, 3, PARTS[2])
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, session, 2, 3)
 
 
 @KINDS
@@ -433,7 +370,7 @@ async def test_of_what_the_store_has_nothing_counts_as_spooled(tmp_path, declare
     async with storehouse(tmp_path, max_spooled_bytes=38, max_upload_bytes=30) as h:
         session = await opened(h, declared=declared)
         other = await opened(h, declared=False)
-        go = stalled(h.store)
+        go = h.store.stall()
         await send(h, other, 1, b"15 bytes of it!")
         with pytest.raises(TooMany):
             await send_all(h, session)
@@ -451,7 +388,7 @@ async def test_of_what_the_store_has_nothing_counts_as_spooled(tmp_path, declare
         await send(h, session, 2, PARTS[1])
         await complete(h, session)
         await h.parted.abort(other.id, OWNER)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.nothing_is_left([WHOLE])
 
 
 # -- the end ----------------------------------------------------------------------------------------------------------
@@ -462,11 +399,9 @@ async def test_of_what_the_store_has_nothing_counts_as_spooled(tmp_path, declare
 async def test_an_end_leaves_nothing_anywhere(tmp_path, declared, how):
     """H028, H067, H183, H192: while parts are on their way, and when the store has some."""
     async with storehouse(tmp_path, expiry_s=100) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 2, PARTS[1])
+        session = await opened(h, declared=declared, parts=[1, 2])
         await h.seen()
-        go = stalled(h.store)
+        go = h.store.stall()
         await send(h, session, 3, PARTS[2])
         if how == "abort":
             await h.parted.abort(session.id, OWNER)
@@ -478,7 +413,7 @@ async def test_an_end_leaves_nothing_anywhere(tmp_path, declared, how):
         with pytest.raises(error):
             await held(h, session)
         go.set()
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_many_sessions_at_once_stay_apart(tmp_path):
@@ -495,4 +430,4 @@ async def test_many_sessions_at_once_stay_apart(tmp_path):
         await asyncio.gather(*map(push, wholes))
         for whole in wholes:
             assert await h.stored(whole)
-        await nothing_is_left(h, blobs=wholes)
+        await h.nothing_is_left(wholes)

@@ -8,24 +8,28 @@ import pytest
 from model.digests import Digest
 from model.errors import DigestMismatch, Stopping, StorageFailed, StorageFull, UploadUnknown
 from multipart.refusals import PartsInvalid, UploadFinished
+from tests.support.storehooks import failing, no_hook
 from tests.unit.multipart.harness import HandClock
 from tests.unit.multipart.parting import (
+    ALL,
     DIGEST,
-    OWNER,
+    KINDS,
+    OTHER,
     PARTS,
-    TEMP,
     WHOLE,
+    becomes_the_blob,
     complete,
     files,
+    full,
+    full_now,
     held,
     opened,
     send,
     send_all,
+    send_missing,
 )
-from tests.unit.multipart.storehouse import DirectStore, storehouse
-from tests.unit.multipart.test_parted_store import OTHER, nothing_is_left, stalled, verbs
+from tests.unit.multipart.storehouse import OWNER, TEMP, DirectStore, storehouse
 
-KINDS = pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
 RESTART = pytest.mark.parametrize("restart", [False, True], ids=["", "restarted"])
 
 
@@ -35,9 +39,7 @@ async def test_sessions_and_parts_come_back_and_go_on(tmp_path, declared, keep_b
     """T09, H115: what is in the spool is not sent again, and the digest is only lost where bytes are not here."""
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store, keep_bytes=keep_bytes) as h:
-        session = await opened(h, declared=declared)
-        await send(h, session, 1, PARTS[0])
-        await send(h, session, 2, PARTS[1])
+        session = await opened(h, declared=declared, parts=[1, 2])
         await h.seen()
     async with storehouse(tmp_path, store, keep_bytes=keep_bytes) as h:
         (found,) = h.parted.all()
@@ -46,18 +48,16 @@ async def test_sessions_and_parts_come_back_and_go_on(tmp_path, declared, keep_b
         assert await held(h, found) == {1: 10, 2: 10}
         await send(h, found, 3, PARTS[2])
         await complete(h, found)
-        assert verbs(h).count("send_part") == 3
-        assert ("get" in verbs(h)) == (keep_bytes < 20)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert h.store.verbs().count("send_part") == 3
+        assert ("get" in h.store.verbs()) == (keep_bytes < 20)
+        await h.keeps_only(WHOLE)
 
 
 async def test_after_a_restart_parts_go_as_before_though_the_digest_is_lost(tmp_path):
     """A large push that was interrupted does not need its size on the disk either."""
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store) as h:
-        session = await opened(h)
-        await send(h, session, 1, PARTS[0])
+        await opened(h, parts=[1])
         await h.seen()
     async with storehouse(tmp_path, store) as h:
         (found,) = h.parted.all()
@@ -68,15 +68,14 @@ async def test_after_a_restart_parts_go_as_before_though_the_digest_is_lost(tmp_
         with pytest.raises(DigestMismatch) as caught:
             await complete(h, found, Digest.of(b"something else"))
         assert caught.value.detail["actual"] == str(DIGEST)
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_completed_under_a_temporary_name_with_a_lost_digest_it_is_proven_by_the_move(tmp_path):
     """H030, H110, C07."""
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        await opened(h, parts=ALL)
         await h.seen()
     async with storehouse(tmp_path, store) as h:
         (found,) = h.parted.all()
@@ -84,8 +83,7 @@ async def test_completed_under_a_temporary_name_with_a_lost_digest_it_is_proven_
     async with storehouse(tmp_path, store) as h:
         await h.parted.verify_all()
         await h.parted.publish(OWNER, TEMP, DIGEST)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await h.keeps_only(WHOLE)
 
 
 @KINDS
@@ -94,16 +92,14 @@ async def test_what_was_not_sent_before_the_restart_is_sent_behind_it(tmp_path, 
     store = DirectStore(HandClock())
     normal = store.before
     async with storehouse(tmp_path, store) as h:
-        stalled(store)
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        store.stall()
+        await opened(h, declared=declared, parts=ALL)
     store.before = normal
     async with storehouse(tmp_path, store) as h:
         await h.parted.verify_all()
         await h.seen()
-        assert verbs(h).count("send_part") >= 3 if declared else 2
-        await complete(h, h.parted.all()[0])
-        assert await h.stored(WHOLE)
+        assert h.store.verbs().count("send_part") >= 3 if declared else 2
+        await becomes_the_blob(h, h.parted.all()[0])
 
 
 @KINDS
@@ -111,16 +107,14 @@ async def test_what_was_not_sent_before_the_restart_is_sent_behind_it(tmp_path, 
 async def test_damage_to_what_the_store_has_as_well_costs_nothing(tmp_path, declared, how):
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store, keep_bytes=1000) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         await h.seen()
     damage(tmp_path / "spool" / f"{session.id}.part2", how)
     async with storehouse(tmp_path, store, keep_bytes=1000) as h:
         (found,) = h.parted.all()
         await complete(h, found)
-        assert "get" in verbs(h)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        assert "get" in h.store.verbs()
+        await h.keeps_only(WHOLE)
 
 
 @KINDS
@@ -131,9 +125,8 @@ async def test_damage_to_what_only_the_spool_had_makes_the_part_missing(tmp_path
     store = DirectStore(HandClock())
     normal = store.before
     async with storehouse(tmp_path, store) as h:
-        stalled(store)
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        store.stall()
+        session = await opened(h, declared=declared, parts=ALL)
     store.before = normal
     damage(tmp_path / "spool" / f"{session.id}.part2", how)
     async with storehouse(tmp_path, store) as h:
@@ -143,10 +136,8 @@ async def test_damage_to_what_only_the_spool_had_makes_the_part_missing(tmp_path
         with pytest.raises(PartsInvalid, match="part 2"):
             await complete(h, found)
         assert await held(h, found) == {1: 10, 3: 4}
-        await send(h, found, 2, PARTS[1])
-        await complete(h, found)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await becomes_the_blob(h, found, 2)
+        await h.nothing_is_left([WHOLE])
 
 
 def damage(path, how):
@@ -170,35 +161,27 @@ def damage(path, how):
 async def test_a_store_that_fails_at_any_step_is_asked_again(tmp_path, declared, restart, step, applied):
     """T09: the session is as it was, and the completion goes on where it stands."""
     store = DirectStore(HandClock())
-    normal = (store.before, store.after)
-
-    async def failing(verb, key):
-        if verb == step:
-            raise StorageFailed("broken off")
-
+    breaks_off = failing((step, ""), error=StorageFailed("broken off"))
     async with storehouse(tmp_path, store, patience_s=0.3) as h:
         if applied:
-            store.after = failing
+            store.after = breaks_off
         else:
-            store.before = failing
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+            store.before = breaks_off
+        session = await opened(h, declared=declared, parts=ALL)
         if applied and step == "size":
             await complete(h, session)  # nothing changes by it, so there is no answer to be lost
             return
         with pytest.raises(StorageFailed):
             await complete(h, session)
         assert await held(h, session) == {1: 10, 2: 10, 3: 4}
-        store.before, store.after = normal
+        store.before = store.after = no_hook
         if not restart:
-            await complete(h, session)
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await becomes_the_blob(h, session)
+            await h.nothing_is_left([WHOLE])
     if restart:
         async with storehouse(tmp_path, store) as h:
-            await complete(h, h.parted.all()[0])
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await becomes_the_blob(h, h.parted.all()[0])
+            await h.nothing_is_left([WHOLE])
 
 
 @RESTART
@@ -207,10 +190,6 @@ async def test_a_ledger_that_fails_loses_nothing(tmp_path, monkeypatch, restart,
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store, patience_s=0.3) as h:
         session = await opened(h)
-
-        async def full(*_):
-            raise StorageFull("no room")
-
         with monkeypatch.context() as broken:
             broken.setattr(h.ledger, what, full)
             await send_all(h, session)
@@ -221,13 +200,11 @@ async def test_a_ledger_that_fails_loses_nothing(tmp_path, monkeypatch, restart,
                 with pytest.raises(StorageFull):
                     await complete(h, session, None)
         if not restart:
-            await complete(h, session)
-            assert await h.stored(WHOLE)
+            await becomes_the_blob(h, session)
     if restart:
         async with storehouse(tmp_path, store) as h:
-            await complete(h, h.parted.all()[0])
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await becomes_the_blob(h, h.parted.all()[0])
+            await h.nothing_is_left([WHOLE])
 
 
 @KINDS
@@ -238,13 +215,9 @@ async def test_a_catalog_that_fails_when_the_blob_is_to_be_shown_can_be_asked_ag
 ):
     """T09: the object is whole in the store by then, and no part is taken any more that would not be in it."""
 
-    def full_now(*_):
-        raise StorageFull("no room")
-
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store) as h:
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         if unseen:
             await complete(h, session, None)
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
@@ -256,15 +229,13 @@ async def test_a_catalog_that_fails_when_the_blob_is_to_be_shown_can_be_asked_ag
                     await send(h, session, number, OTHER[0])
         if not restart:
             await (h.parted.publish(OWNER, TEMP, DIGEST) if unseen else complete(h, session))
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await h.keeps_only(WHOLE)
     if restart:
         async with storehouse(tmp_path, store) as h:
             await h.parted.verify_all()
             (found,) = h.parted.all()
             await (h.parted.publish(OWNER, TEMP, DIGEST) if unseen else complete(h, found))
-            assert await h.stored(WHOLE)
-            await nothing_is_left(h, blobs=[WHOLE])
+            await h.keeps_only(WHOLE)
 
 
 @KINDS
@@ -291,8 +262,7 @@ async def test_a_crash_at_any_step_is_gone_on_from(tmp_path, declared, step, whe
             store.before = crash
         else:
             store.after = crash
-        session = await opened(h, declared=declared)
-        await send_all(h, session)
+        session = await opened(h, declared=declared, parts=ALL)
         completing = asyncio.create_task(complete(h, session))
         await gone.wait()
         h.parted.stop()
@@ -302,13 +272,9 @@ async def test_a_crash_at_any_step_is_gone_on_from(tmp_path, declared, step, whe
     store.before, store.after = normal
     async with storehouse(crashed, store, keep_bytes=keep_bytes) as h:
         (found,) = h.parted.all()
-        there = await held(h, found)
-        for number, content in enumerate(PARTS, 1):
-            if number not in there:
-                await send(h, found, number, content)
-        await complete(h, found)
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await send_missing(h, found)
+        await becomes_the_blob(h, found)
+        await h.nothing_is_left([WHOLE])
 
 
 @RESTART
@@ -317,8 +283,7 @@ async def test_an_upload_that_the_store_dropped_is_sent_again_from_what_is_here(
     """Some stores remove uploads that are a day old; only what is not here any more has to come again."""
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store, keep_bytes=keep_bytes) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await h.seen()
         store.unfinished.clear()
         if not restart:
@@ -334,21 +299,15 @@ async def goes_on(h, session, keep_bytes):
             await complete(h, session)
         assert await held(h, session) == {}
         await send_all(h, session)
-    await complete(h, session)
-    assert await h.stored(WHOLE)
-    await nothing_is_left(h, blobs=[WHOLE])
+    await becomes_the_blob(h, session)
+    await h.nothing_is_left([WHOLE])
 
 
 async def test_an_object_that_is_lost_before_it_is_shown_is_made_again(tmp_path, monkeypatch):
     """Whoever removed it: the parts that are not here are missing, and the client is told which."""
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store) as h:
-        session = await opened(h)
-        await send_all(h, session)
-
-        def full_now(*_):
-            raise StorageFull("no room")
-
+        session = await opened(h, parts=ALL)
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr("store.blob_rows.record_at", full_now)
             await complete(h, session)
@@ -356,11 +315,8 @@ async def test_an_object_that_is_lost_before_it_is_shown_is_made_again(tmp_path,
         with pytest.raises(StorageFailed):
             await complete(h, session)
         await h.seen()
-        for number, content in enumerate(PARTS, 1):
-            if number not in await held(h, session):
-                await send(h, session, number, content)
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        await send_missing(h, session)
+        await becomes_the_blob(h, session)
 
 
 async def test_stopping_does_not_wait_for_the_store(tmp_path):
@@ -368,9 +324,8 @@ async def test_stopping_does_not_wait_for_the_store(tmp_path):
     store = DirectStore(HandClock())
     normal = store.before
     async with storehouse(tmp_path, store, patience_s=1000) as h:
-        stalled(store)
-        session = await opened(h)
-        await send_all(h, session)
+        store.stall()
+        session = await opened(h, parts=ALL)
         completing = asyncio.create_task(complete(h, session))
         await asyncio.wait([completing], timeout=0.05)
         h.parted.stop()
@@ -378,17 +333,15 @@ async def test_stopping_does_not_wait_for_the_store(tmp_path):
             await completing
     store.before = normal
     async with storehouse(tmp_path, store) as h:
-        await complete(h, h.parted.all()[0])
-        assert await h.stored(WHOLE)
-        await nothing_is_left(h, blobs=[WHOLE])
+        await becomes_the_blob(h, h.parted.all()[0])
+        await h.nothing_is_left([WHOLE])
 
 
 async def test_a_row_without_its_upload_is_a_missing_part(tmp_path):
     """What the store had of a session is only worth something as long as we know where it is."""
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        await opened(h, parts=ALL)
         await h.seen()
 
         def forget(tx):
@@ -399,16 +352,14 @@ async def test_a_row_without_its_upload_is_a_missing_part(tmp_path):
         (found,) = h.parted.all()
         assert await held(h, found) == {}
         await send_all(h, found)
-        await complete(h, found)
-        assert await h.stored(WHOLE)
+        await becomes_the_blob(h, found)
 
 
 async def test_an_end_while_the_store_is_dead_is_carried_out_when_it_is_back(tmp_path):
     """H067, H183."""
     store = DirectStore(HandClock())
     async with storehouse(tmp_path, store) as h:
-        session = await opened(h)
-        await send_all(h, session)
+        session = await opened(h, parts=ALL)
         await h.seen()
         store.dead = True
         await h.parted.abort(session.id, OWNER)
@@ -417,7 +368,7 @@ async def test_an_end_while_the_store_is_dead_is_carried_out_when_it_is_back(tmp
     async with storehouse(tmp_path, store) as h:
         store.dead = False
         h.discarder.poke()
-        await nothing_is_left(h)
+        await h.nothing_is_left()
 
 
 async def test_a_store_that_lists_no_unfinished_uploads_for_us_takes_parts_all_the_same(tmp_path, monkeypatch):
@@ -440,7 +391,5 @@ async def test_a_store_that_lists_no_unfinished_uploads_for_us_takes_parts_all_t
     monkeypatch.setattr(store, "begin", begin_unheard)
     monkeypatch.setattr(store, "abort", abort_known)
     async with storehouse(tmp_path, store) as h:
-        session = await opened(h)
-        await send_all(h, session)
-        await complete(h, session)
-        assert await h.stored(WHOLE)
+        session = await opened(h, parts=ALL)
+        await becomes_the_blob(h, session)

@@ -13,6 +13,9 @@ from model.digests import Digest
 from model.errors import StorageFailed
 from multipart import proving
 from multipart.proving import Progress, Proof, Prover
+from tests.support.storehooks import Halt, no_hook
+from tests.unit.multipart.parting import complete, opened, send_all
+from tests.unit.multipart.slicehouse import FIRST, Store, slicehouse
 
 WHOLE = os.urandom(3 * PIECE_BYTES + 17)
 
@@ -74,23 +77,14 @@ async def test_a_proof_that_broke_off_goes_on_where_it_was(store, workers, monke
 
 async def test_a_proof_that_is_cancelled_goes_on_as_well(store, workers, monkeypatch):
     monkeypatch.setattr(proving, "BATCH_BYTES", 1)
-    proof, prover, reading = Proof("key", len(WHOLE), "sha256"), Prover(store, workers), asyncio.Event()
-
-    async def waits(verb, key):
-        if verb == "get":
-            reading.set()
-            await asyncio.Event().wait()
-
-    async def goes_on(verb, key):
-        return
-
-    store.after = waits
+    proof, prover, reading = Proof("key", len(WHOLE), "sha256"), Prover(store, workers), Halt("get")
+    store.after = reading
     task = asyncio.create_task(prover.digest_of(proof))
-    await reading.wait()
+    await reading.reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    store.after = goes_on
+    store.after = no_hook
     assert await prover.digest_of(proof) == Digest.of(WHOLE)
 
 
@@ -140,3 +134,38 @@ def test_a_proof_is_of_one_object_and_of_the_algorithms_that_run():
     assert proof.fits("key", "sha512")
     assert not proof.fits("other", "sha512")
     assert not Proof("key", 3, "sha256").fits("key", "sha512")
+
+
+async def test_sessions_of_all_kinds_share_these_few(tmp_path):
+    """Pushes by `/v2/` and uploads in parts whose digest a restart took are read again, four objects at a time."""
+    content, store, reading = os.urandom(10 * FIRST), Store(), 0
+    as_many_as_may, go = asyncio.Event(), asyncio.Event()
+
+    async def waits(verb, key):
+        nonlocal reading
+        if verb == "get":
+            reading += 1
+            if reading == proving.AT_ONCE:
+                as_many_as_may.set()
+            await go.wait()
+
+    async with slicehouse(tmp_path, store, min_part_bytes=1) as h:
+        for number in range(3):
+            session = await h.received(content)
+            await h.sent(session.id)
+            await send_all(h, await opened(h, target=f"uploads/temp-{number}"))
+        for parted in h.sessions.parted.all():
+            await h.sent(parted.id)
+        for path in h.folder.spool.glob("*.part*"):
+            path.unlink()
+    async with slicehouse(tmp_path, store, min_part_bytes=1) as h:
+        store.before = waits
+        in_sequence = [h.finish(session.id, len(content), content) for session in h.sessions.all()]
+        in_parts = [complete(h, session) for session in h.sessions.parted.all()]
+        ending = [asyncio.create_task(each) for each in (*in_sequence, *in_parts)]
+        await as_many_as_may.wait()
+        await asyncio.wait(ending, timeout=0.05)
+        assert (len(ending), reading) == (6, proving.AT_ONCE)
+        go.set()
+        await asyncio.gather(*ending)
+        assert reading == 6

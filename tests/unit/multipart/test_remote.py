@@ -12,6 +12,7 @@ from multipart.remote import RemoteUploads
 from store.layout import is_temporary
 from store.upload_parts import PartRow
 from store.uploads import UploadRow
+from tests.support.storehooks import Halt
 from tests.unit.multipart.slicehouse import Store, slicehouse
 
 ID = "11111111-2222-3333-4444-555555555555"
@@ -210,12 +211,7 @@ async def test_a_store_that_takes_nothing_is_told_and_tried_on(house, store, sen
 
 async def test_a_store_that_never_answers_is_given_up_as_well(house, store, sent, monkeypatch):
     monkeypatch.setattr(remote_upload, "GRACE_S", 0.05)
-
-    async def before(verb, key):
-        if verb == "send_part":
-            await asyncio.Event().wait()
-
-    store.before = before
+    store.before = Halt("send_part")
     upload = house.remotes.start(ID, "")
     sent.send(upload, 1, b"one")
     with pytest.raises(StorageFailed, match="too slow"):

@@ -13,6 +13,7 @@ from model.errors import DigestMismatch, OffsetMismatch, StorageFailed, UploadUn
 from multipart import sending, spool
 from multipart.bodies import EmptyBody, Ending
 from multipart.place import Place
+from multipart.sliced_spool import SlicedSpool
 from tests.unit.multipart.harness import REPOSITORY, PlayedBody
 from tests.unit.multipart.slicehouse import FIRST, SLICING, Store, slicehouse
 
@@ -32,8 +33,7 @@ def store() -> Store:
 async def test_slices_are_in_the_store_before_the_upload_is_finished(tmp_path, store):
     """H206: what is left for the end is the last slice."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
         assert store.sent() == list(range(1, 11))
         await h.finish(session.id, len(CONTENT), CONTENT)
@@ -46,8 +46,7 @@ async def test_slices_are_in_the_store_before_the_upload_is_finished(tmp_path, s
 async def test_nothing_is_read_again_to_prove_what_we_hashed_ourselves(tmp_path, store):
     """D9: it was hashed on the way, so it is visible as soon as the last slice is there."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.finish(session.id, len(CONTENT), CONTENT)
         assert store.count("get") == 0
 
@@ -55,8 +54,7 @@ async def test_nothing_is_read_again_to_prove_what_we_hashed_ourselves(tmp_path,
 async def test_a_small_upload_goes_in_one_piece(tmp_path, store):
     """H193: below one slice no multipart upload is begun."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[: FIRST - 1], 0)
+        session = await h.received(CONTENT[: FIRST - 1])
         await h.finish(session.id, FIRST - 1, CONTENT[: FIRST - 1])
         assert (store.count("begin"), store.count("put")) == (0, 1)
         assert await h.stored(CONTENT[: FIRST - 1])
@@ -65,8 +63,7 @@ async def test_a_small_upload_goes_in_one_piece(tmp_path, store):
 
 async def test_an_upload_of_exactly_some_slices_has_no_further_one(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[: 3 * FIRST], 0)
+        session = await h.received(CONTENT[: 3 * FIRST])
         await h.finish(session.id, 3 * FIRST, CONTENT[: 3 * FIRST])
         assert store.count("send_part") == 3
         assert await h.stored(CONTENT[: 3 * FIRST])
@@ -82,16 +79,13 @@ async def test_a_dead_store_fails_no_patch_and_the_upload_goes_on_when_it_is_bac
             await h.finish(session.id, len(CONTENT), CONTENT)
         assert await h.sessions.offset(REPOSITORY, session.id) == len(CONTENT)
         store.dead = False
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_a_wrong_digest_is_known_before_anything_is_assembled(tmp_path, store):
     """T10, C07: and nothing is left of it."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         with pytest.raises(DigestMismatch):
             await h.finish(session.id, len(CONTENT), b"something else")
         assert store.count("assemble") == 0
@@ -119,8 +113,7 @@ async def test_whatever_fails_once_is_done_again(tmp_path, store, verb, lost):
 
 async def test_finishing_again_what_was_finished_succeeds(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.finish(session.id, len(CONTENT), CONTENT)
         await h.finish(session.id, len(CONTENT), CONTENT)
         assert store.count("assemble") == 1
@@ -158,8 +151,7 @@ async def test_a_blob_in_one_request_that_breaks_off_leaves_nothing(tmp_path, st
 async def test_a_session_that_ends_leaves_nothing_in_the_store(tmp_path, store, how):
     """H180, H183: also what was on its way."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         if how == "cancel":
             await h.sessions.cancel(REPOSITORY, session.id)
         else:
@@ -181,10 +173,8 @@ async def test_a_client_may_go_back_anywhere_in_what_is_here(tmp_path, store, at
         await h.append(session.id, other, 0)
         await h.sent(session.id)
         assert await h.append(session.id, CONTENT[at:], at) == len(CONTENT)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
+        await h.becomes_the_blob(session.id, CONTENT)
         assert store.count("get") == 1  # that of the line above
-        assert await h.nothing_left()
 
 
 async def test_an_upload_that_becomes_shorter_has_no_parts_too_many(tmp_path, store):
@@ -213,15 +203,12 @@ async def test_an_upload_that_becomes_shorter_has_no_parts_too_many(tmp_path, st
 async def test_bytes_that_come_after_a_failed_end_are_taken(tmp_path, store):
     """The last slice was sent as the last; it is sent again when it is not."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[:530], 0)
+        session = await h.received(CONTENT[:530])
         store.failing["assemble"] = 1
         with pytest.raises(StoreUnavailable):
             await h.finish(session.id, 530, CONTENT[:530])
         await h.append(session.id, CONTENT[530:], 530)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_bytes_that_come_after_the_store_assembled_it_are_taken(tmp_path, store, monkeypatch):
@@ -234,9 +221,7 @@ async def test_bytes_that_come_after_the_store_assembled_it_are_taken(tmp_path, 
             await h.finish(session.id, 530, CONTENT[:530])
         assert store.count("assemble") == 1
         await h.append(session.id, CONTENT[530:], 530)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 # -- letting go -------------------------------------------------------------------------------------------------------
@@ -245,58 +230,70 @@ async def test_bytes_that_come_after_the_store_assembled_it_are_taken(tmp_path, 
 async def test_what_the_store_has_is_let_go_but_for_the_last(tmp_path, store):
     """D2: a large upload does not need its size on the disk."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
         spool = h.spool(session.id)
         assert spool.floor_bytes == 800  # 242 bytes are within the 200 that are kept, and one slice
         assert spool.path.read_bytes() == bytes(800) + CONTENT[800:]
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
+
+
+async def test_what_left_the_spool_is_known_to_have_left_it_when_the_sending_is_broken_off(
+    tmp_path, store, monkeypatch
+):
+    punching, may_go_on = asyncio.Event(), threading.Event()
+    really = SlicedSpool.punch
+
+    def slowly(spool: SlicedSpool, stop: int) -> bool:
+        loop.call_soon_threadsafe(punching.set)
+        return may_go_on.wait(10) and really(spool, stop)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(SlicedSpool, "punch", slowly)
+    async with slicehouse(tmp_path, store) as h:
+        session = await h.received(CONTENT)
+        await punching.wait()
+        leaving = asyncio.create_task(h.sending(session.id).leave())
+        await asyncio.sleep(0)
+        may_go_on.set()
+        await leaving
+        spool = h.spool(session.id)
+        assert spool.floor_bytes == spool.path.read_bytes().index(CONTENT[spool.floor_bytes :]) > 0
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 @pytest.mark.parametrize("at", [800, 801, 950, 1000, 1041, 1042])
 async def test_a_client_may_go_back_into_what_is_kept(tmp_path, store, at):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[:at] + bytes(len(CONTENT) - at), 0)
+        session = await h.received(CONTENT[:at] + bytes(len(CONTENT) - at))
         await h.sent(session.id)
         assert await h.append(session.id, CONTENT[at:], at) == len(CONTENT)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_a_client_may_begin_from_nothing_when_the_beginning_was_let_go(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, bytes(len(CONTENT)), 0)
+        session = await h.received(bytes(len(CONTENT)))
         await h.sent(session.id)
         assert h.spool(session.id).floor_bytes
         assert await h.append(session.id, CONTENT, 0) == len(CONTENT)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 @pytest.mark.parametrize("counted", [True, False], ids=["counted", "chunked"])
 async def test_going_back_to_what_was_let_go_is_refused_with_where_it_stands(tmp_path, store, counted):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
         with pytest.raises(OffsetMismatch) as refused:
             await h.append(session.id, b"again", 799, counted=counted)
         assert refused.value.offset_bytes == len(CONTENT)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_an_empty_body_goes_nowhere_also_when_the_beginning_was_let_go(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
         assert await h.append(session.id, b"", 10, counted=False) == len(CONTENT)
         assert await h.append(session.id, b"", 10) == len(CONTENT)
@@ -314,21 +311,18 @@ async def test_nothing_is_let_go_that_the_store_does_not_have(tmp_path, store):
 async def test_where_the_file_system_cannot_let_go_all_is_kept_and_said_once(tmp_path, store, monkeypatch, caplog):
     monkeypatch.setattr("multipart.filesystem.punch", lambda *_: False)
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
         assert h.spool(session.id).floor_bytes == 0
         assert caplog.text.count("cannot let go") == 1
         await h.append(session.id, CONTENT, 0)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_another_algorithm_is_proven_by_reading_again_when_bytes_were_let_go(tmp_path, store):
     """Rule 13: its digest did not run along."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
         assert h.spool(session.id).floor_bytes
         await h.finish(session.id, len(CONTENT), CONTENT, algorithm="sha512")
@@ -338,8 +332,7 @@ async def test_another_algorithm_is_proven_by_reading_again_when_bytes_were_let_
 
 async def test_another_algorithm_that_does_not_match_leaves_nothing(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
         with pytest.raises(DigestMismatch):
             await h.finish(session.id, len(CONTENT), b"another", algorithm="sha512")
@@ -366,8 +359,7 @@ async def test_a_body_that_is_far_ahead_of_the_store_is_held_back_but_never_stop
         rests.clear()
         await h.append(session.id, CONTENT[900:], 900)
         assert rests == []
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_few_threads_rest_at_a_time(tmp_path, store, monkeypatch):
@@ -397,9 +389,7 @@ async def test_an_upload_that_the_store_dropped_is_begun_again(tmp_path, store):
         await h.sent(session.id)
         store.drop_uploads()
         await h.append(session.id, CONTENT[500:], 500)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_an_upload_that_the_store_dropped_at_the_very_end_is_begun_again(tmp_path, store):
@@ -409,16 +399,13 @@ async def test_an_upload_that_the_store_dropped_at_the_very_end_is_begun_again(t
         await h.append(session.id, CONTENT[:1000], 0)
         await h.sent(session.id)
         store.drop_uploads()
-        await h.finish(session.id, 1000, CONTENT[:1000])
-        assert await h.stored(CONTENT[:1000])
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT[:1000])
 
 
 @pytest.mark.parametrize("then", ["append", "finish"])
 async def test_an_upload_whose_beginning_is_nowhere_any_more_ends(tmp_path, store, then, caplog):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
         assert h.spool(session.id).floor_bytes
         store.drop_uploads()
@@ -440,8 +427,7 @@ async def test_an_upload_whose_beginning_is_nowhere_any_more_ends(tmp_path, stor
 
 async def test_what_the_store_has_is_not_sent_again_after_a_restart(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[:290], 0)
+        session = await h.received(CONTENT[:290])
         await h.sent(session.id)
     async with slicehouse(tmp_path, store) as h:
         assert await h.sessions.offset(REPOSITORY, session.id) == 290
@@ -456,8 +442,7 @@ async def test_what_the_store_has_is_not_sent_again_after_a_restart(tmp_path, st
 async def test_with_the_beginning_let_go_a_session_stands_where_it_stood(tmp_path, store):
     """What was acknowledged is there: in the store, or in the spool file behind that."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[:750], 0)
+        session = await h.received(CONTENT[:750])
         await h.sent(session.id)
         assert h.spool(session.id).floor_bytes
         store.dead = True
@@ -475,8 +460,7 @@ async def test_with_the_beginning_let_go_a_session_stands_where_it_stood(tmp_pat
 async def test_after_a_restart_without_the_beginning_the_object_is_read_before_it_is_shown(tmp_path, store):
     """D9, C07: the running digest is lost, so the proof comes from the store."""
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
     async with slicehouse(tmp_path, store) as h:
         with pytest.raises(DigestMismatch):
@@ -489,45 +473,36 @@ async def test_after_a_restart_without_the_beginning_the_object_is_read_before_i
 @pytest.mark.parametrize("at", [800, 950, 1042, 0])
 async def test_after_a_restart_without_the_beginning_a_client_may_go_back(tmp_path, store, at):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[:at] + bytes(len(CONTENT) - at), 0)
+        session = await h.received(CONTENT[:at] + bytes(len(CONTENT) - at))
         await h.sent(session.id)
     async with slicehouse(tmp_path, store) as h:
         await h.append(session.id, CONTENT[at:], at)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_a_part_that_the_store_lost_meanwhile_is_sent_again(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[:250], 0)
+        session = await h.received(CONTENT[:250])
         await h.sent(session.id)
     for unfinished in store.unfinished.values():
         del unfinished.parts[1]
     async with slicehouse(tmp_path, store) as h:
-        await h.finish(session.id, 250, CONTENT[:250])
-        assert await h.stored(CONTENT[:250])
+        await h.becomes_the_blob(session.id, CONTENT[:250])
 
 
 async def test_an_upload_that_the_store_dropped_over_a_restart_is_begun_again(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[:250], 0)
+        session = await h.received(CONTENT[:250])
         await h.sent(session.id)
     store.drop_uploads()
     async with slicehouse(tmp_path, store) as h:
         await h.append(session.id, CONTENT[250:], 250)
-        await h.finish(session.id, len(CONTENT), CONTENT)
-        assert await h.stored(CONTENT)
-        assert await h.nothing_left()
+        await h.becomes_the_blob(session.id, CONTENT)
 
 
 async def test_an_upload_whose_beginning_the_store_dropped_over_a_restart_ends(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
     store.drop_uploads()
     async with slicehouse(tmp_path, store) as h:
@@ -540,8 +515,7 @@ async def test_an_upload_whose_beginning_the_store_dropped_over_a_restart_ends(t
 @pytest.mark.parametrize("size", [450, 1042], ids=["all here", "beginning let go"])
 async def test_an_end_that_broke_off_behind_the_assembling_is_gone_on_with_after_a_restart(tmp_path, store, size):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT[:size], 0)
+        session = await h.received(CONTENT[:size])
         await h.sent(session.id)
         store.losing["assemble"] = 1
         with pytest.raises(StoreUnavailable):
@@ -558,8 +532,7 @@ async def test_an_end_that_broke_off_behind_the_assembling_is_gone_on_with_after
 
 async def test_a_session_that_nobody_comes_back_to_leaves_nothing(tmp_path, store):
     async with slicehouse(tmp_path, store) as h:
-        session = await h.sessions.open(REPOSITORY)
-        await h.append(session.id, CONTENT, 0)
+        session = await h.received(CONTENT)
         await h.sent(session.id)
     async with slicehouse(tmp_path, store) as h:
         h.clock.time_s += h.limits.expiry_s + 1

@@ -271,6 +271,13 @@ def test_what_a_commit_took_away_is_known_by_its_last_mark(tmp_path):
     assert (moved[0], moved[1].hex) == (90, hexadecimal(CONTENT[:90]))
 
 
+def test_marks_that_cannot_be_read_are_the_disks_failure(tmp_path):
+    file = spooled(tmp_path)
+    file.marks_path.mkdir()
+    with pytest.raises(StorageFailed):
+        file.moved_away()
+
+
 def test_starting_from_nothing_forgets_all(tmp_path):
     file = spooled(tmp_path)
     write(file, CONTENT)

@@ -4,10 +4,16 @@ import pytest
 
 from model.units import GIB, MIB
 from multipart.refusals import UploadTooLarge
-from multipart.slices import FIRST_BYTES, LARGEST_BYTES, MOST_PARTS, Sizes, slice_bytes
+from multipart.slices import FIRST_BYTES, LARGEST_BYTES, MOST_PARTS, Sizes
 
 TIB = 1024 * GIB
 SIZES = Sizes()
+
+
+def slice_bytes(number: int, declared_bytes: int | None = None, sizes: Sizes = SIZES) -> int:
+    """How long slice `number` is; `declared_bytes` is the length of the body that opens the session, if it says so."""
+    equal_bytes = sizes.first_bytes if declared_bytes is None else sizes.equal_bytes(declared_bytes)
+    return sizes.size_bytes(number, equal_bytes)
 
 
 def reached(declared_bytes: int | None = None) -> int:

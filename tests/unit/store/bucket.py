@@ -1,18 +1,18 @@
 """A whole store on an object store in memory, with what works in its background, and objects put into it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from backends.base import FileSlice, StoreUnavailable
+from backends.base import FileSlice
 from backends.memory_parts import MemoryStore
 from model.digests import Digest
 from store import store_objects, uploads
 from store.discarding import Discarder
 from store.layout import TEMPORARY, blob_key, temporary_key
-from store.settling import Settler
+from store.settling import Settler, never
 from store.store_objects import ObjectRow
 from store.uploads import UploadRow
 from store.values import LocalBlob, SmallBlob
@@ -94,7 +94,12 @@ class Bucket:
 
 @asynccontextmanager
 async def bucket(
-    folder: Path, objects: MemoryStore | None = None, *, clock: StillClock | None = None, work: bool = False
+    folder: Path,
+    objects: MemoryStore | None = None,
+    *,
+    clock: StillClock | None = None,
+    work: bool = False,
+    is_busy: Callable[[], bool] = never,
 ) -> AsyncIterator[Bucket]:
     """Open all that, as a start of the server does; at once at work, or when it is told to."""
     objects = objects or MemoryStore(smallest_part_bytes=1)
@@ -102,7 +107,7 @@ async def bucket(
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(shop(folder, backend=objects, clock=clock))
         discarder = Discarder(store.catalog, objects)
-        settler = Settler(store.catalog, objects, store.blobs)
+        settler = Settler(store.catalog, objects, store.blobs, is_busy=is_busy)
         store.blobs.tell(discarder.poke)
         await discarder.settle()
         opened = Bucket(store, objects, settler, discarder, working)
@@ -114,18 +119,3 @@ async def bucket(
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
-
-
-def failing(*steps: tuple[str, str], error: Exception | None = None) -> Callable[[str, str], Awaitable[None]]:
-    """A hook that fails at these verbs under keys that begin so, from the first time on."""
-    struck = error or StoreUnavailable("the store is dead")
-
-    async def hook(verb: str, key: str) -> None:
-        if any(verb == each and key.startswith(prefix) for each, prefix in steps):
-            raise struck
-
-    return hook
-
-
-async def no_hook(verb: str, key: str) -> None:
-    """A store that works."""

@@ -15,7 +15,8 @@ from store.condition import FRESH_S
 from store.layout import BLOBS, TEMPORARY, blob_key, temporary_key
 from store.transactions import Transaction
 from store.upload_parts import EndedRow
-from tests.unit.store.bucket import LARGE, OTHER, UPLOAD, Bucket, bucket, failing, no_hook
+from tests.support.storehooks import Halt, failing, no_hook
+from tests.unit.store.bucket import LARGE, OTHER, UPLOAD, Bucket, bucket
 from tests.unit.store.shop import StillClock
 
 DIGEST = Digest.of(LARGE)
@@ -205,21 +206,15 @@ async def test_a_file_that_is_stored_under_the_digest_makes_an_unsettled_object_
 
 
 async def test_a_cancelled_commit_is_carried_through(shelf: Bucket) -> None:
-    reached, may_go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold(verb: str, key: str) -> None:
-        if verb == "size":
-            reached.set()
-            await may_go_on.wait()
-
+    halt = Halt("size")
     key = await shelf.uploaded(LARGE)
-    shelf.objects.before = hold
+    shelf.objects.before = halt
     task = asyncio.create_task(shelf.store.blobs.commit_object("a", DIGEST, key, SIZE, UPLOAD))
-    await reached.wait()
+    await halt.reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    may_go_on.set()
+    halt.go.set()
     await shelf.store.blobs.close()
     assert shelf.store.blobs.is_unsettled(DIGEST)
     assert await shelf.store.blobs.holders(DIGEST) == ["a"]

@@ -30,6 +30,17 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
         assert list(folder.spool.iterdir()) == list(folder.docker.iterdir()) == []
 
 
+def test_without_blobs_there_is_no_folder_for_them(tmp_path: Path) -> None:
+    """Nothing says that content lies here while it lies in an object store; what is received still does."""
+    with DataFolder(tmp_path, blobs=False):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK_NAME, "spool"]
+        assert list((tmp_path / "spool").iterdir()) == []
+    (tmp_path / "spool").rmdir()
+    (tmp_path / "spool").write_bytes(b"")
+    with pytest.raises(FolderError):
+        DataFolder(tmp_path, blobs=False).open()
+
+
 def test_what_it_makes_is_private(tmp_path: Path) -> None:
     with DataFolder(tmp_path / "data") as folder:
         assert folder.data_dir.stat().st_mode & 0o077 == 0

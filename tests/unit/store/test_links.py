@@ -11,7 +11,8 @@ from model.digests import Digest
 from model.errors import BlobUnknown
 from sigv4.presigning import Presigned
 from store.layout import blob_key
-from tests.unit.store.bucket import LARGE, Bucket, bucket, failing
+from tests.support.storehooks import failing
+from tests.unit.store.bucket import LARGE, Bucket, bucket
 
 DIGEST = Digest.of(LARGE)
 SMALL = b"a small blob"

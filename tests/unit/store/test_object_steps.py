@@ -20,7 +20,8 @@ from model.errors import BlobUnknown, RegistryError
 from store import uploads
 from store.layout import BLOBS, blob_key
 from store.store_objects import WHOLE
-from tests.unit.store.bucket import LARGE, OTHER, UPLOAD, Bucket, bucket, no_hook
+from tests.support.storehooks import no_hook
+from tests.unit.store.bucket import LARGE, OTHER, UPLOAD, Bucket, bucket
 
 DIGEST = Digest.of(LARGE)
 NEVER = 10_000

@@ -15,7 +15,8 @@ from store.discarding import Discarder
 from store.layout import REGISTRY, blob_key, catalog_copy_key
 from store.right_store import UNKNOWN, OtherRegistry, Owner, Ownership, WrongStore, owner_of, require_right_store
 from store.settling import Settler
-from tests.unit.store.bucket import LARGE, bucket, failing, no_hook
+from tests.support.storehooks import failing, no_hook
+from tests.unit.store.bucket import LARGE, bucket
 from tests.unit.store.shop import StillClock
 
 ROUNDS = 6

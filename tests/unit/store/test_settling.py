@@ -1,6 +1,7 @@
 """Settling: each object to its digest's key, however often that is broken off, and never anything else there."""
 
 import asyncio
+import itertools
 import logging
 import random
 from pathlib import Path
@@ -13,7 +14,7 @@ from backends.memory import MemoryBackend
 from backends.memory_parts import MemoryStore
 from model.digests import Digest
 from model.errors import BlobUnknown, StorageFailed, StorageFull
-from store import lanes, store_objects
+from store import lanes, settling, store_objects
 from store.condition import FRESH_S
 from store.discarding import Discarder
 from store.hot import Kind
@@ -21,7 +22,8 @@ from store.layout import BLOBS, TEMPORARY, blob_key, temporary_key
 from store.settling import AT_ONCE, Settler
 from store.store_objects import ObjectRow
 from store.transactions import Transaction
-from tests.unit.store.bucket import LARGE, OTHER, Bucket, bucket, failing, no_hook
+from tests.support.storehooks import Halt, failing, no_hook
+from tests.unit.store.bucket import LARGE, OTHER, Bucket, bucket
 from tests.unit.store.shop import StillClock, shop
 
 DIGEST = Digest.of(LARGE)
@@ -58,6 +60,39 @@ async def test_many_are_settled_two_at_a_time(tmp_path: Path) -> None:
         await shelf.calm()
         assert shelf.holds_only(*contents)
     assert most == AT_ONCE
+
+
+async def test_copies_wait_while_clients_send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store may need longer for a copy than it needed for the upload; readers have the bytes meanwhile."""
+    monkeypatch.setattr(settling, "LOOK_S", 0.001)
+    looks, over, ten = itertools.count(1), False, asyncio.Event()
+
+    def is_busy() -> bool:
+        if next(looks) > 10:
+            ten.set()
+        return not over
+
+    async with bucket(tmp_path, is_busy=is_busy, work=True) as shelf:
+        await shelf.committed(LARGE)
+        await ten.wait()
+        assert shelf.temporary() and not shelf.holds_only(LARGE)
+        over = True
+        await shelf.calm()
+        assert shelf.holds_only(LARGE)
+
+
+async def test_copies_do_not_wait_for_ever_nor_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine where somebody always sends no queue grows."""
+    monkeypatch.setattr(settling, "LOOK_S", 0.001)
+    monkeypatch.setattr(settling, "LONGEST_REST_S", 0.2)
+    contents = [bytes([number]) * 100 for number in range(20)]
+    async with bucket(tmp_path, is_busy=lambda: True, work=True) as shelf:
+        for number, content in enumerate(contents):
+            await shelf.committed(content, f"upload-{number}")
+        began_s = asyncio.get_running_loop().time()
+        await shelf.calm()
+        assert shelf.holds_only(*contents)
+        assert asyncio.get_running_loop().time() - began_s < 20 / AT_ONCE * 0.2
 
 
 async def test_what_a_start_finds_unsettled_is_settled(tmp_path: Path) -> None:
@@ -176,20 +211,14 @@ async def test_an_object_that_was_found_damaged_is_not_settled_before_it_was_pus
 async def test_a_file_that_is_pushed_while_a_damaged_object_is_copied_has_the_last_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copying, may_go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold(verb: str, key: str) -> None:
-        if verb == "copy":
-            copying.set()
-            await may_go_on.wait()
-
+    copying = Halt("copy")
     async with bucket(tmp_path) as shelf:
         await shelf.committed(LARGE)
         [temporary] = shelf.temporary()
         shelf.objects.values[temporary] = bytes(len(LARGE))
-        shelf.objects.before = hold
+        shelf.objects.before = copying
         shelf.work()
-        await copying.wait()
+        await copying.reached.wait()
         shelf.store.blobs.note_damaged(DIGEST)
         waits = asyncio.Event()
         really = shelf.store.blobs.commits.writing.turn
@@ -202,7 +231,7 @@ async def test_a_file_that_is_pushed_while_a_damaged_object_is_copied_has_the_la
         pushing = asyncio.create_task(shelf.store.push_blob("a", LARGE))
         asking = asyncio.create_task(waits.wait())
         await asyncio.wait({pushing, asking}, return_when=asyncio.FIRST_COMPLETED)
-        may_go_on.set()
+        copying.go.set()
         await pushing
         asking.cancel()
         await shelf.calm()
@@ -271,7 +300,7 @@ async def test_an_upload_under_a_digest_that_never_learned_its_id_takes_no_other
         really = shelf.store.catalog.read
 
         async def watched(operation: Any, *arguments: Any) -> Any:
-            if operation is store_objects.is_shared:
+            if operation is store_objects.making_at:
                 refused.set()
             return await really(operation, *arguments)
 
@@ -378,6 +407,37 @@ async def test_who_reads_while_content_comes_again_and_again_never_misses_it(tmp
         await shelf.calm()
         assert shelf.holds_only(LARGE)
         assert await shelf.rows() == []
+
+
+async def test_a_large_file_that_is_pushed_while_a_copy_is_settled_keeps_its_row_until_it_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is made of parts under the same key: the end of one must not forget the other (T11)."""
+    monkeypatch.setattr("store.recording.BY_PARTS_BYTES", 100)
+    copying, may_go_on = asyncio.Event(), asyncio.Event()
+    made: list[list[str]] = []
+
+    async def hold(verb: str, key: str) -> None:
+        if verb == "copy":
+            copying.set()
+            await may_go_on.wait()
+        if verb == "put":
+            made.append([row.state for row in await shelf.rows() if row.key == key])
+
+    async with bucket(tmp_path) as shelf:
+        await shelf.committed(LARGE)
+        shelf.objects.before = hold
+        shelf.work()
+        await copying.wait()
+        shelf.store.blobs.note_damaged(DIGEST)
+        pushing = asyncio.create_task(shelf.store.push_blob("a", LARGE))
+        await asyncio.wait({pushing}, timeout=0.05)
+        may_go_on.set()
+        await pushing
+        await shelf.calm()
+        assert made == [[store_objects.MAKING]]
+        assert await shelf.rows() == []
+        assert shelf.holds_only(LARGE)
 
 
 @pytest.mark.parametrize("how", ["put", "copy"])

@@ -113,13 +113,16 @@ async def test_a_blob_that_gets_another_object_gives_up_the_former_one(store: Sh
     assert await store.catalog.read(blob_rows.unsettled) == [(DIGEST, second)]
 
 
-async def test_whether_another_session_makes_an_object_under_the_same_key_is_known(store: Shop) -> None:
+async def test_which_sessions_make_an_object_under_the_same_key_is_known(store: Shop) -> None:
     own = blob_key(DIGEST)
-    for upload_id in ("u", "v"):
+    for upload_id in ("u", "v", "w"):
         await store.catalog.run(store_objects.intend, ObjectRow(own, upload_id, "", 1.0))
-    assert await store.catalog.read(store_objects.is_shared, own, "u")
+    await store.catalog.run(store_objects.begun, own, "v", "id-1")
+    await store.catalog.run(store_objects.discard, own, "w")
+    made = await store.catalog.read(store_objects.making_at, own)
+    assert [(row.upload_id, row.store_upload_id) for row in made] == [("u", None), ("v", "id-1")]
     await store.catalog.run(store_objects.whole, own, "v")
-    assert not await store.catalog.read(store_objects.is_shared, own, "u")
+    assert [row.upload_id for row in await store.catalog.read(store_objects.making_at, own)] == ["u"]
 
 
 async def test_where_nothing_is_in_the_making_the_end_of_a_session_asks_no_more_than_before(

@@ -1,6 +1,5 @@
 """Reading from an object store: without asking beforehand, while bytes move, and never short or wrong as whole."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -8,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from backends.base import ShortRead, StoreUnavailable
-from backends.memory_parts import MemoryStore
+from backends.memory_parts import Hook, MemoryStore
 from model.digests import Digest
 from model.errors import BlobUnknown, StorageFailed
 from model.units import MIB
 from store.layout import TEMPORARY, blob_key
 from store.values import StreamedBlob
-from tests.unit.store.bucket import LARGE, Bucket, bucket, failing, no_hook
+from tests.support.storehooks import Halt, failing, no_hook
+from tests.unit.store.bucket import LARGE, Bucket, bucket
 from tests.unit.store.shop import image, shop
 
 DIGEST = Digest.of(LARGE)
@@ -102,20 +102,14 @@ async def test_a_range_in_the_middle_goes_on_there_too(shelf: Bucket) -> None:
 
 
 async def test_a_blob_is_read_while_it_is_copied(shelf: Bucket) -> None:
-    copying, may_go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold(verb: str, key: str) -> None:
-        if verb == "copy":
-            copying.set()
-            await may_go_on.wait()
-
+    copying = Halt("copy")
     digest = await shelf.committed(LARGE)
-    shelf.objects.after = hold
+    shelf.objects.after = copying
     shelf.work()
-    await copying.wait()
+    await copying.reached.wait()
     assert await shelf.read("a", digest) == LARGE
     assert shelf.objects.asked[-1] == ("get", shelf.temporary()[0])
-    may_go_on.set()
+    copying.go.set()
     await shelf.calm()
     assert await shelf.read("a", digest) == LARGE
 
@@ -239,6 +233,61 @@ async def test_a_store_that_dies_while_a_blob_is_sent_does_not_make_it_damaged(s
     with pytest.raises(StorageFailed):
         await shelf.read("a", digest)
     shelf.objects.after = no_hook
+    assert await shelf.read("a", digest) == PIECES
+
+
+def breaking_once(shelf: Bucket) -> Hook:
+    """A read ends as one does whose object was replaced meanwhile by the same content in other parts."""
+
+    async def breaks(verb: str, key: str) -> None:
+        if verb == "get":
+            shelf.objects.before = shelf.objects.after = no_hook
+            raise ShortRead("it was replaced while it was read")
+
+    return breaks
+
+
+@pytest.mark.parametrize("content", [SMALL, LARGE], ids=["small", "large"])
+async def test_a_connection_that_broke_makes_no_blob_unknown_or_damaged(shelf: Bucket, content: bytes) -> None:
+    digest = await shelf.store.push_blob("a", content)
+    shelf.objects.before = breaking_once(shelf)
+    with pytest.raises(StorageFailed, match="replaced") as refused:
+        await shelf.read("a", digest)
+    assert not isinstance(refused.value, ShortRead)
+    assert await shelf.read("a", digest) == content
+
+
+async def test_a_stream_goes_on_when_the_same_content_was_stored_once_more_meanwhile(shelf: Bucket) -> None:
+    digest = await shelf.store.push_blob("a", PIECES)
+    blob, received = await opened(shelf, digest), b""
+    async for piece in blob.read(0, len(PIECES)):
+        if not received:
+            shelf.objects.after = breaking_once(shelf)
+        received += piece
+    assert received == PIECES
+
+
+async def test_a_blob_that_ends_early_each_time_is_damaged_whatever_its_length_is_said_to_be(shelf: Bucket) -> None:
+    """So that it is pushed again."""
+    digest = await shelf.store.push_blob("a", PIECES)
+    behind: list[str] = []
+
+    async def ends(verb: str, key: str) -> None:
+        behind.append(verb)
+        if behind.count("get") > 1:
+            raise ShortRead("it ends there")
+
+    async def beyond(verb: str, key: str) -> None:
+        if verb == "get" and behind:
+            raise ShortRead("it ends there")
+
+    shelf.objects.before, shelf.objects.after = beyond, ends
+    with pytest.raises(ShortRead):
+        await shelf.read("a", digest)
+    shelf.objects.before = shelf.objects.after = no_hook
+    with pytest.raises(BlobUnknown):
+        await shelf.read("a", digest)
+    await shelf.store.push_blob("a", PIECES)
     assert await shelf.read("a", digest) == PIECES
 
 
