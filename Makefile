@@ -27,16 +27,20 @@ run: $(VENV)/runtime.stamp ## serve on LISTEN (127.0.0.1:5000), keep everything 
 # with content in a store these cover the same code once more, and take long: `make release-check` runs them so as well.
 STEPS := tests/faults/test_named_steps.py tests/faults/test_part_steps.py
 
-# Two runs at a time: most of their time they wait for servers to start, to be killed and to come back.
-ON_S3 := $(PY) -m pytest --store s3 tests/interop tests/faults tests/http $(STEPS:%=--ignore=%)
+# Two rows of tests at a time: mostly they wait for servers to start, to be killed and to come back. The second row has what
+# can run on S3 as well, and then the suites of whole stories there, which is about half of the time.
+ON_S3   := tests/interop tests/faults tests/http $(STEPS:%=--ignore=%)
+STORIES := $(wildcard tests/faults/test_s3_*.py tests/interop/test_s3_*.py)
 
 test: venv ## run every test, and beside them those that can run on S3 there; ARGS: what to hand to pytest instead of that
 ifeq ($(strip $(ARGS)),)
-	@mkdir -p build; $(ON_S3) > build/test-s3.log 2>&1 & on_s3=$$!; \
-	trap 'kill $$on_s3 2>/dev/null' INT TERM; \
-	status=0; $(PY) -m pytest || status=$$?; \
-	echo "The tests that run on S3 as well:"; \
-	wait $$on_s3 || status=$$?; cat build/test-s3.log; exit $$status
+	@mkdir -p build; \
+	( trap 'kill $$one 2>/dev/null; exit 1' INT TERM; status=0; \
+		$(PY) -m pytest --store s3 $(ON_S3) & one=$$!; wait $$one || status=1; \
+		$(PY) -m pytest $(STORIES) & one=$$!; wait $$one || status=1; exit $$status ) > build/test-s3.log 2>&1 & second=$$!; \
+	trap 'kill $$second 2>/dev/null; exit 1' INT TERM; \
+	status=0; $(PY) -m pytest $(STORIES:%=--ignore=%) || status=1; \
+	echo "The tests on S3:"; wait $$second || status=1; cat build/test-s3.log; exit $$status
 else
 	$(PY) -m pytest $(ARGS)
 endif

@@ -176,7 +176,8 @@ async def _require_content(catalog: Catalog, folder: DataFolder) -> None:
     if not blobs.exists() and await catalog.read(has_blobs):
         raise FolderError(
             f"the catalog knows blobs, but there are none at all in {folder.storage_root}",
-            f"mount it, or set storage_root_dir right; if they are lost for good, make the folder {blobs} to go on",
+            "mount it, or set storage_root_dir right, or storage_driver = s3 if they are in a bucket;"
+            f" if they are lost for good, make the folder {blobs} to go on",
         )
 
 

@@ -20,7 +20,7 @@ from config.settings import BY_NAME
 FOLDERS: Final = ("data_dir", "storage_root_dir", "storage_driver")
 """The settings that say which registry is meant."""
 STORE: Final = (
-    *(*FOLDERS, "listen", "disable_presigned_urls"),
+    *(*FOLDERS, "listen", "public_url", "trusted_proxies", "disable_presigned_urls"),
     *(name for name in BY_NAME if name.startswith(("s3_", "aws_"))),
 )
 """Those that say which object store is meant, and whether clients may be sent there."""

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from backends.base import Backend
 from model.clock import rfc3339
 from model.errors import Unavailable
-from store import backups
+from store import backups, blob_rows
 from store.bucket_copies import BucketCopies, copies_in, keeps_copies
 from store.catalog import Catalog
 from store.right_store import owner_of
@@ -70,10 +70,15 @@ def _here(data_dir: Path) -> list[_Copy]:
 
 
 async def sent(catalog: Catalog, backend: Backend, is_ours: Callable[[], bool]) -> Answer:
-    """Send the newest copy to the bucket as well: `bucket` says whether it is there; nothing, where there is none."""
+    """Send the newest copy to the bucket as well: `bucket` says whether it is there; nothing, where there is none.
+
+    A catalog without any name is not sent.
+    """
     if not keeps_copies(backend):
         return {}
     try:
+        if not await catalog.read(blob_rows.has_content):
+            return {"bucket": False}
         await BucketCopies(catalog, backend, is_ours).keep_up()
     except (Unavailable, OSError) as error:
         return {"bucket": False, "bucket_unknown": str(error)}

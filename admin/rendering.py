@@ -173,6 +173,8 @@ def new_copy(answer: Answer) -> Iterator[str]:
     yield f"Copied the catalog to {clean(answer['path'])} ({human_bytes(answer['size_bytes'])})."
     if answer.get("bucket"):
         yield "It is in the bucket too."
+    elif "bucket" in answer and "bucket_unknown" not in answer:
+        yield "It holds no names yet, so it was not sent to the bucket."
     yield from _bucket_unknown(answer)
 
 

@@ -33,6 +33,7 @@ NEEDED: Final = frozenset(
 )
 """What there is no way around. All else has one, and is found by itself."""
 SHOWN_AT_MOST: Final = 20
+UNFINISHED: Final = "unfinished upload"
 
 
 def check(invocation: Invocation) -> int:
@@ -159,7 +160,7 @@ def _id(owner: Owner | None) -> str | None:
 
 
 def _thing(thing: Thing) -> Answer:
-    kind = "unfinished upload" if thing.upload_id else "object"
+    kind = UNFINISHED if thing.upload_id else "object"
     return {"key": thing.key, "kind": kind, "size_bytes": thing.size_bytes, "age_s": round(thing.age_s)}
 
 
@@ -214,12 +215,18 @@ def _told_remains(answer: Answer) -> Iterator[str]:
         yield f"{counted(len(answer['stay']), 'thing')} could not be removed; try again later:"
         yield from _listed(answer["stay"])
     if answer["strangers"]:
-        yield "Unfinished uploads under other keys, which the catalog does not know; they are left alone:"
+        yield "Unfinished uploads under other keys, which the catalog does not know. They may be another program's"
+        yield "and are left alone; a lifecycle rule that aborts such uploads, or the store's own tools, remove them:"
         yield from _listed(answer["strangers"])
 
 
+def _size(thing: dict[str, Any]) -> str:
+    """Empty where the store does not say it: the parts of an unfinished upload are in no listing."""
+    return "" if thing["kind"] == UNFINISHED else human_bytes(thing["size_bytes"])
+
+
 def _listed(things: Sequence[dict[str, Any]]) -> Iterator[str]:
-    rows = [[each["key"], each["kind"], human_bytes(each["size_bytes"]), human_span(each["age_s"])] for each in things]
+    rows = [[each["key"], each["kind"], _size(each), human_span(each["age_s"])] for each in things]
     yield from (f"  {line}" for line in table(["KEY", "KIND", "SIZE>", "AGE>"], rows[:SHOWN_AT_MOST]))
     if len(rows) > SHOWN_AT_MOST:
         yield f"  and {len(rows) - SHOWN_AT_MOST} more"

@@ -42,7 +42,7 @@ class S3:
     s3_other_secret_access_key: str = setting("", secret(), "The secret of the other key.", bare=True)
     s3_credentials_file: Path | None = setting(
         "",
-        file_or_none(),
+        file_or_none("/etc/holdfast/store.keys"),
         "Lines such as AWS_ACCESS_KEY_ID=..., read again whenever the file changes; instead of the five above.",
         bare=True,
     )
@@ -67,7 +67,7 @@ class S3:
     )
     s3_ca_file: Path | None = setting(
         "",
-        file_or_none(),
+        file_or_none("/etc/holdfast/store-ca.pem"),
         "Certificates (PEM) that the store's is signed by, beside those of the machine.",
         bare=True,
     )

@@ -104,9 +104,9 @@ def key_id() -> Kind[str]:
     return Kind(hidden.expects, "ID", hidden.parse, str)
 
 
-def file_or_none() -> Kind[Path | None]:
+def file_or_none(example: str) -> Kind[Path | None]:
     """A file, or nothing; a relative one counts from the working directory and is made absolute at once."""
-    expects = "a file, for example /etc/holdfast/store-ca.pem, or empty"
+    expects = f"a file, for example {example}, or empty"
 
     def parse(raw: object) -> Path | None:
         if raw == "":

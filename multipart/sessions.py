@@ -24,6 +24,7 @@ from multipart.interrupted import TakenOver, require_whole
 from multipart.ledger import Ledger
 from multipart.limits import Accounts, UploadLimits
 from multipart.locks import Turns
+from multipart.making import new_key
 from multipart.objectstore import ObjectStore
 from multipart.parted import PartedSessions
 from multipart.place import Place
@@ -172,7 +173,7 @@ class Sessions:
             touched_at_s=now,
             owner=owner,
         )
-        session = self._adopt(row, recovered=True, key=blob_key(digest))
+        session = self._adopt(row, recovered=True, key=await self._aim(digest) or new_key(row.id))
         try:
             await self._finish(session, body, Place(), digest)
         finally:
@@ -274,8 +275,16 @@ class Sessions:
 
     async def _finish(self, session: Session, body: Body, place: Place, digest: Digest) -> None:
         async with self._turn(session, body):
-            await session.receive(body, place, last=True, own_key=blob_key(digest))
+            await session.receive(body, place, last=True, own_key=await self._aim(digest))
             await to_its_end(asyncio.ensure_future(self._finishing.seal(session, digest)))
+
+    async def _aim(self, digest: Digest) -> str:
+        """Where in an object store the whole may be made at once; nowhere when there are such bytes already.
+
+        They stay as they are while nobody doubts them: what is replaced leaves its parts behind in some stores (Swift).
+        """
+        known = self._slicer is None or await self._blobs.is_known(digest)
+        return "" if known else blob_key(digest)
 
     async def _has(self, repository: str, digest: Digest) -> bool:
         try:

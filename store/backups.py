@@ -27,7 +27,7 @@ from typing import Final
 
 from model.clock import Clock
 from model.errors import Unavailable
-from model.units import DAY_S, HOUR_S
+from model.units import DAY_S, HOUR_S, MINUTE_S
 from store.opening import CATALOG_NAME, known_version, sync_folder, version_of
 from store.refusals import CatalogError, CatalogTooNew
 
@@ -164,8 +164,10 @@ def is_due(data_dir: Path, clock: Clock) -> bool:
 async def keep_daily(data_dir: Path, clock: Clock, elsewhere: Callable[[], Awaitable[None]] | None = None) -> None:
     """Take a copy whenever one is due, until cancelled; what fails is logged and tried again in an hour.
 
-    `elsewhere` sees that the newest is kept in another place as well (`store/bucket_copies.py`).
+    `elsewhere` sees that the newest is kept in another place as well (`store/bucket_copies.py`); that is tried again
+    every minute, since a store is often back soon.
     """
+    failing = False
     while True:
         if is_due(data_dir, clock):
             try:
@@ -176,8 +178,14 @@ async def keep_daily(data_dir: Path, clock: Clock, elsewhere: Callable[[], Await
             try:
                 await elsewhere()
             except (OSError, sqlite3.Error, Unavailable) as error:
-                _log.error("the catalog could not be copied to the bucket, it is tried again in an hour: %s", error)
-        await asyncio.sleep(HOUR_S)
+                if not failing:
+                    _log.error("the catalog cannot be copied to the bucket now, it is tried every minute: %s", error)
+                failing = True
+            else:
+                if failing:
+                    _log.info("the catalog's newest copy is in the bucket")
+                failing = False
+        await asyncio.sleep(MINUTE_S if failing else HOUR_S)
 
 
 def restore(data_dir: Path, copy: Path, clock: Clock) -> Path | None:

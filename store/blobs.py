@@ -89,6 +89,14 @@ class Blobs:
         """Call `listener` after each commit that left something to be settled, or to be discarded."""
         self.commits.listeners.append(listener)
 
+    async def is_known(self, digest: Digest) -> bool:
+        """Whether some repository has, or lately had, the blob, and nobody found it damaged; the store is not asked.
+
+        Raises:
+            StorageFailed.
+        """
+        return not self.condition.is_damaged(digest) and await self._catalog.read(rows.bytes_of, digest) is not None
+
     async def size(self, repository: str, digest: Digest) -> int:
         """How many bytes the blob has; from memory, without awaiting anything, when it is known there.
 

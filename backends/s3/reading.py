@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from backends.base import ShortRead
+from backends.base import ShortRead, StoreUnavailable
 from backends.s3.errors import CallFailed, Trouble, trouble_behind, word_behind
 from backends.s3.readers import WIDE, Share
 from backends.s3.retrying import BROKEN
@@ -80,9 +80,9 @@ async def pieces(calls: Asker, key: str, start: int, length: int | None) -> Asyn
 
     Raises:
         KeyMissing: before the first piece.
-        ShortRead: the object ends too early, before the first piece if that can be known; or it was replaced; or
-            connections broke several times in a row without a byte.
-        StoreUnavailable, StoreDenied, StorageFailed.
+        ShortRead: the object ends too early, before the first piece if that can be known; or it was replaced.
+        StoreUnavailable: also when connections broke several times in a row without a byte; nothing is lost by that.
+        StoreDenied, StorageFailed.
     """
     stop = None if length is None else start + length
     if start == stop:
@@ -218,8 +218,8 @@ def _odd(named: str, doing: str) -> StorageFailed:
 
 
 async def _rest(calls: Asker, named: str, at: int, fruitless: int) -> None:
-    """Wait before asking again; ShortRead when that has been in vain often enough."""
+    """Wait before asking again; StoreUnavailable when that has been in vain often enough."""
     pause_s = BROKEN.pause_s(fruitless, 0.0, calls.chance())
     if pause_s is None:
-        raise ShortRead(f"{named} cannot be read beyond byte {at}: the connection breaks each time")
+        raise StoreUnavailable(f"{named} cannot be read beyond byte {at}: the connection breaks each time")
     await calls.sleep(pause_s)

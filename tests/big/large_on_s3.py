@@ -41,7 +41,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectSto
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", MODES)
 def test_six_gibibytes_reach_their_place_by_copies_in_parts(store: ObjectStore, tmp_path: Path, mode: str) -> None:
-    """H078, H102, T01, T07: a sparse file; visible when it is proven, settled after that, memory flat, nothing left."""
+    """H078, H102, T01, T11: a sparse file; visible when it is proven, settled after that, memory flat, nothing left."""
     big = tmp_path / "sparse.bin"
     with big.open("wb") as file:
         file.truncate(SIZE_BYTES)

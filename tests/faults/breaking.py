@@ -5,6 +5,8 @@
 The steps below are wrapped and otherwise untouched. As long as there is no file of that name the server is the plain
 one. A test that wants a fault writes the file (`tests/support/faulty.py` does): which step, before or after it, at
 which passing of it, and what happens: `kill` (SIGKILL to itself) or the name of an errno, raised once.
+
+With COPY_PART_BYTES in the environment an object store copies by parts of that size whatever is larger than one.
 """
 
 import errno
@@ -25,10 +27,12 @@ sys.path.insert(0, str(ROOT))
 import registry  # noqa: E402 - the path has to be set first
 from backends.filecalls import FileCalls  # noqa: E402
 from backends.fs import FsBackend  # noqa: E402
+from backends.s3 import parts  # noqa: E402
 from multipart import filesystem, follower, marks, spool  # noqa: E402
 from multipart.partfiles import PartFiles  # noqa: E402
 from multipart.sliced_spool import SlicedSpool  # noqa: E402
 from multipart.spool import SpoolFile  # noqa: E402
+from store import blob_commits, recording  # noqa: E402
 from store.writer import Writer  # noqa: E402
 
 STEPS: Final[dict[str, tuple[Any, str]]] = {
@@ -68,6 +72,10 @@ ON_S3: Final[dict[str, tuple[Any, str]]] = {
     "marks read": (marks, "read_of_slices"),
 }
 """The same steps, where a session goes up in slices."""
+LIMITS_OF_COPIES: Final[tuple[tuple[Any, str], ...]] = (
+    *((parts, "LARGEST_COPY_BYTES"), (parts, "COPY_PART_BYTES")),
+    *((recording, "BY_PARTS_BYTES"), (blob_commits, "BY_PARTS_BYTES")),
+)
 ANY: Final = "any"
 """An order for every side of every step: its passing is counted over all of them."""
 ORDER: Final = Path(os.environ["BREAK_FILE"])
@@ -113,4 +121,7 @@ def breakable(step: str, function: Callable[..., Any]) -> Callable[..., Any]:
 if __name__ == "__main__":
     for name, (owner, attribute) in [*STEPS.items(), *ON_S3.items()]:
         setattr(owner, attribute, breakable(name, getattr(owner, attribute)))
+    if "COPY_PART_BYTES" in os.environ:
+        for module, limit in LIMITS_OF_COPIES:
+            setattr(module, limit, int(os.environ["COPY_PART_BYTES"]))
     sys.exit(registry.main())

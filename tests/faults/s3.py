@@ -24,7 +24,10 @@ __all__ = ["PATIENCE_S", "eventually"]
 
 MIB: Final = 1024 * 1024
 SOON_S: Final = 20.0
-"""By then a client has its answer from a registry whose store is ill, whatever it is that the store does."""
+"""By then a client has its answer from a registry whose store is dead or ill."""
+BUSY_S: Final = 45.0
+"""By then, where the store asks to be asked less: it is asked again for up to 30 s; or a body has to get through first.
+"""
 
 
 @dataclass
@@ -89,6 +92,11 @@ def site_over(
         with server:
             yield Site(store, bucket, proxy, server)
         check_log(server.log())
+
+
+def with_parts_in_the_store(site: Site) -> None:
+    """Wait until an unfinished upload has something there, so that its end is a matter of the store."""
+    eventually(lambda: any(site.bucket.parts(each) for each in site.bucket.uploads()), "a part of it is in the store")
 
 
 def in_time(ask: Callable[[], Answer], *, within_s: float = SOON_S) -> Answer:

@@ -4,13 +4,15 @@ The three questions are those of `scenarios.py`: what was answered is there, not
 comes to its end.
 """
 
+import json
 from typing import ClassVar
 
 from tests.faults import part_scenarios as p
 from tests.faults.client import digest
 from tests.faults.hold import etag, etags
-from tests.faults.s3 import MIB, in_the_end
+from tests.faults.s3 import MIB, eventually, in_the_end
 from tests.faults.scenarios import Scenario
+from tests.interop.native import store_put
 
 
 class Sliced(Scenario):
@@ -149,3 +151,62 @@ class OtherBytes(InParts):
     def check_parts(self) -> None:
         if len(self.open_) == len(self.parts):
             super().check_parts()
+
+
+class Natively(InParts):
+    """Parts that the client put into the store itself; the request that dies is the completion."""
+
+    def begin(self) -> None:
+        """Start a session that is native, as soon as the registry has looked at its store."""
+        eventually(self.may_be_native, "clients are sent to the store")
+        sizes = {"size": self.size_bytes, "part_size": self.part_bytes}
+        answer = self.client.post(
+            "/start-multipart", digest=self.target, repository=self.repository, mode="native", **sizes
+        )
+        self.id = json.loads(answer.expect(200).body)["upload_id"]
+
+    def may_be_native(self) -> bool:
+        """Whether clients are sent to the store now."""
+        said = self.client.request("GET", "/capabilities").expect(200).body
+        return bool(json.loads(said)["multipart"] == "both")
+
+    def prepare(self) -> None:
+        self.begin()
+        self.in_store = {
+            number: store_put(self.client, self.id, number, part, False) for number, part in self.parts.items()
+        }
+
+    def act(self) -> None:
+        self.client.complete(self.id, self.target, self.in_store).expect(200)
+
+    def check_parts(self) -> None:
+        assert self.client.stored(self.id) == self.in_store
+
+    def retry(self) -> None:
+        for _ in range(2):  # an answer may be lost, so it is given again
+            in_the_end(lambda: self.client.complete(self.id, self.target, self.in_store), 200)
+        assert self.client.has_whole(self.repository, self.content)
+        self.client.listing(self.id).expect(409)
+
+
+class NativelyMoved(Natively):
+    """The same, completed unseen under a temporary name, and moved, when it is proven."""
+
+    @property
+    def target(self) -> str:
+        return self.temp
+
+    def act(self) -> None:
+        super().act()
+        self.client.move(self.temp, digest(self.content)).expect(200)
+
+    def check(self) -> None:
+        there = self.client.has_whole(self.repository, self.content)
+        self.client.listing(self.id).expect(409 if there else 200)
+
+    def retry(self) -> None:
+        if not self.client.has_whole(self.repository, self.content):
+            in_the_end(lambda: self.client.complete(self.id, self.temp, self.in_store), 200)
+        for _ in range(2):
+            in_the_end(lambda: self.client.move(self.temp, digest(self.content)), 200)
+        assert self.client.has_whole(self.repository, self.content)

@@ -4,9 +4,6 @@ Slices, completion, settling, discarding. After the next start what was answered
 end; or it never comes back, the upload expires, and the bucket holds exactly the blobs.
 """
 
-import contextlib
-import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +11,10 @@ import pytest
 
 from tests.faults import s3_scenarios as sc
 from tests.faults import scenarios as s
-from tests.faults.client import LOST
-from tests.faults.s3 import Site, eventually, site_over
-from tests.support.content import left_over
-from tests.support.faulty import open_uploads
+from tests.faults.s3 import Site, site_over, with_parts_in_the_store
+from tests.faults.s3_deaths import Where, begun, died_at, dies_at_each_commit, expired, named
 from tests.support.objectstore import ObjectStore
-from tests.support.storefaults import Call, Held
-
-Where = str
+from tests.support.storefaults import Call
 
 
 @pytest.fixture(scope="module")
@@ -63,51 +56,12 @@ LATE = [(sc.Sliced, Call.PART, 2), (sc.InParts, Call.CREATE, 1), (sc.InParts, Ca
 """Requests that reach the store when the registry that sent them is dead and another has taken up its work."""
 
 
-def named(value: object) -> str:
-    return value.__name__ if isinstance(value, type) else str(value).replace(" ", "-")
-
-
-def begun(kind: type[s.Scenario], site: Site, *about: object) -> s.Scenario:
-    name = re.sub("[^a-z0-9]+", "-", "-".join((kind.__name__, *map(str, about))).lower())
-    scenario = kind(site.client, name)
-    scenario.prepare()
-    return scenario
-
-
-@contextlib.contextmanager
-def acting(scenario: s.Scenario) -> Iterator[None]:
-    """The client does it, and is not surprised by a server that dies."""
-
-    def act() -> None:
-        with contextlib.suppress(*LOST):
-            scenario.act()
-
-    thread = threading.Thread(target=act)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-
-
-def died_at(site: Site, scenario: s.Scenario, call: Call, passing: int, where: Where, *, late: bool = False) -> None:
-    """The scenario is under way, the registry dies at that call, and runs again."""
-    held = site.proxy.on(Held("before" if where == "before" else "after"), call, skip=passing - 1, times=1)
-    with acting(scenario):
-        held.reached()
-        site.server.kill()
-    if not late:
-        held.release(break_off=True)
-    site.server.start()
-    site.proxy.clear()
-
-
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(("kind", "call", "passing", "where"), DEATHS, ids=named)
 def test_after_a_death_at_a_call_what_was_answered_is_there_and_the_client_comes_to_its_end(
     site: Site, kind: type[s.Scenario], call: Call, passing: int, where: Where
 ) -> None:
-    """T09, T10, H067, H170, H171, H181, H183, H200: and the bucket holds exactly the blobs afterwards."""
+    """T09, T10, H171, H181, H183, H200: and the bucket holds exactly the blobs afterwards."""
     scenario = begun(kind, site, call, passing, where)
     died_at(site, scenario, call, passing, where)
     scenario.check()
@@ -138,36 +92,7 @@ def test_a_death_at_each_commit_of_the_catalog_leaves_nothing_that_it_does_not_k
     site: Site, kind: type[s.Scenario], when: str
 ) -> None:
     """T09, H087, H200: every row is written before what it speaks of, and removed after that is gone."""
-    passing = 0
-    while True:
-        passing += 1
-        scenario = begun(kind, site, "commit", when, passing)
-        site.server.break_at("commit", when, passing=passing)
-        with acting(scenario):
-            pass
-        eventually(lambda: not site.server.runs or left_over(site.data, site.bucket) == [], "it dies, or is done")
-        survived = site.server.runs
-        site.server.order.unlink(missing_ok=True)
-        if survived:
-            break
-        site.server.start()
-        scenario.check()
-        site.in_order()
-        scenario.retry()
-        site.settled()
-    assert passing > 3, "there are more steps than that"
-    site.settled()
-
-
-def expired(site: Site, folder: Path) -> None:
-    """The time has come for every session that nobody uses."""
-    site.server.terminate()
-    with site.server.told(HOLDFAST_UPLOAD_EXPIRY="1s"):
-        site.server.start()
-        eventually(lambda: open_uploads(folder) == set(), "they expire")
-        site.settled()
-        site.server.terminate()
-    site.server.start()
+    dies_at_each_commit(site, kind, when)
 
 
 @pytest.mark.slow
@@ -175,21 +100,17 @@ def expired(site: Site, folder: Path) -> None:
 def test_what_the_dead_began_and_nobody_ends_expires_and_leaves_nothing(
     object_store: ObjectStore, tmp_path: Path
 ) -> None:
-    """H065, H066, H170, H171, H178, H183, H200: deaths at each call, no client ever comes back, and time passes."""
+    """H065, H066, H171, H178, H183, H200: deaths at each call, no client ever comes back, and time passes."""
     with site_over(object_store, tmp_path) as site:
         for kind, call, passing, where in DEATHS:
             scenario = begun(kind, site, "left", call, passing, where)
             died_at(site, scenario, call, passing, where)
         site.in_order()
-        expired(site, site.data)
-
-
-def with_parts_in_the_store(site: Site) -> None:
-    eventually(lambda: any(site.bucket.parts(each) for each in site.bucket.uploads()), "a part of it is in the store")
+        expired(site)
 
 
 def test_an_upload_in_sequence_that_is_cancelled_leaves_nothing_in_the_store(site: Site) -> None:
-    """H180, H183: slices of it are there when it ends, and none afterwards."""
+    """H183: slices of it are there when it ends, and none afterwards."""
     scenario = begun(sc.Sliced, site, "cancelled")
     site.client.patch(scenario.location, scenario.content[: 20 << 20], 0).expect(202)
     with_parts_in_the_store(site)
@@ -199,7 +120,7 @@ def test_an_upload_in_sequence_that_is_cancelled_leaves_nothing_in_the_store(sit
 
 @pytest.mark.parametrize("ending", ["abort", "expiry"])
 def test_an_upload_in_parts_that_ends_without_a_blob_leaves_nothing_in_the_store(site: Site, ending: str) -> None:
-    """H180, H183, H185."""
+    """H183."""
     scenario = sc.InParts(site.client, ending)
     scenario.prepare()
     site.client.send_all(scenario.id, {1: scenario.parts[1], 2: scenario.parts[2]})
@@ -207,5 +128,5 @@ def test_an_upload_in_parts_that_ends_without_a_blob_leaves_nothing_in_the_store
     if ending == "abort":
         site.client.abort(scenario.id).expect(200)
     else:
-        expired(site, site.data)
+        expired(site)
     site.settled()

@@ -55,7 +55,7 @@ def site(own_store: ObjectStore, tmp_path: Path) -> Iterator[Site]:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_nothing_acknowledged_is_lost_while_the_store_goes_off_and_on_and_the_registry_dies(site: Site) -> None:
-    """T01, T08, T09, H003: who is patient gets through, and what was answered with success is there."""
+    """T09, H003: who is patient gets through, and what was answered with success is there."""
     chance = random.Random(SEED)
     workers = [Worker(Patient(site.server.port), number, random.Random(number)) for number in range(WORKERS)]
     for worker in workers:
@@ -95,7 +95,7 @@ def one_round(site: Site, workers: list[Worker], chance: random.Random, *, dies:
 def test_uploads_in_parts_go_on_where_they_were_when_the_store_is_back(
     own_store: ObjectStore, tmp_path: Path, native: bool
 ) -> None:
-    """H042, H047, T08: begun before, filled during, or completed during: each arrives."""
+    """H042, H047: begun before, filled during, or completed during: each arrives."""
     with site_over(own_store, tmp_path, native=native) as site:
         client, contents = site.client, [noise(("off and on", number), 12 * MIB) for number in range(3)]
 

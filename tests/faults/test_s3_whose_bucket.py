@@ -15,7 +15,7 @@ REPOSITORY = "ill/store"
 def test_pushes_wait_where_the_bucket_turns_out_to_be_another_registrys(
     object_store: ObjectStore, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """D9, M19: bytes are received, what would be stored is answered 503 and says why; the other is as it was."""
+    """Bytes are received, what would be stored is answered 503 and says why; the other is as it was."""
     folder = tmp_path_factory.mktemp("whose")
     with site_over(object_store, folder) as site:
         content = noise("theirs", MIB)

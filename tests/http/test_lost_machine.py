@@ -107,7 +107,15 @@ async def test_who_wants_to_begin_anew_there_takes_the_bucket_over(
         assert not rooms.ownership.is_proven(), "whoever only looks is let in, and does nothing there"
 
 
-def test_content_in_a_folder_cannot_be_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_content_in_a_folder_cannot_be_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["storage", "take-over", "--data", str(tmp_path)]
-    assert cli.run(words, serve=lambda config: 0, more=COMMANDS, environ=ENVIRON) == 2
-    assert "there is no registry in" in capsys.readouterr().err
+
+    def run() -> tuple[int, str]:
+        return cli.run(words, serve=lambda config: 0, more=COMMANDS, environ=ENVIRON), capsys.readouterr().err
+
+    code, said = await asyncio.to_thread(run)
+    assert (code, "there is no registry in" in said) == (2, True)
+    async with open_rooms(config_of(tmp_path)):
+        pass
+    code, said = await asyncio.to_thread(run)
+    assert (code, "there is no bucket to take over" in said) == (1, True)

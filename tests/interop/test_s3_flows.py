@@ -124,7 +124,7 @@ def test_skopeo_follows_to_the_store_where_downloads_are_sent_there(
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "plain"])
 def test_parts_of_the_hold_become_a_blob(place: Place, request: pytest.FixtureRequest, announced: bool) -> None:
-    """H040, H041, H086, H088, H105, H170, H171, H179, H181, H190, H191, H201: native, no byte of a part is ours."""
+    """H040, H041, H049, H086, H088, H105, H170, H171, H179, H181, H190, H191, H201: native, no byte comes here."""
     native = "native" in request.node.callspec.id
     parts = cut(CONTENT, PART)
     upload_id = place.hold.start(digest(CONTENT), REPOSITORY, size=len(CONTENT), part_size=PART)

@@ -286,9 +286,15 @@ class Passage:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if sending.done() and (error := sending.exception()) is not None and not reading.done():
                 raise error
-            return First.of(await reading)
+            raw = await reading
         finally:
             reading.cancel()
+        try:
+            return First.of(raw)
+        except (ValueError, IndexError):  # Debian's Swift says more than it announced, and this is the rest of it
+            self._writer.write(raw)
+            await self._writer.drain()
+            raise CutShort from None
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,29 @@ ERROR_IN_200: Final = Refusal(200, "InternalError")
 RESET: Final = Reset()
 LOST: Final = Lost()
 
+ONCE: Final[Mapping[str, Fault]] = {
+    "500": INTERNAL,
+    "503 SlowDown": SLOW_DOWN,
+    "503": UNAVAILABLE,
+    "reset": RESET,
+    "reset in the body": Reset(after_bytes=1000),
+    "answer lost": LOST,
+    "answer short": Short(after_bytes=40),
+    "error in 200": ERROR_IN_200,
+}
+"""What may happen to a call now and then. Where a body is shorter, the short ones change nothing."""
+LASTING: Final[Mapping[str, Fault]] = {
+    "500": INTERNAL,
+    "503 SlowDown": SLOW_DOWN,
+    "reset": RESET,
+    "403": FORBIDDEN,
+    "signature": BAD_SIGNATURE,
+    "full": FULL,
+    "error in 200": ERROR_IN_200,
+    "answer lost": LOST,
+}
+"""What may go on until somebody repairs the store."""
+
 
 class Rule:
     """When a fault happens, and whether it has.

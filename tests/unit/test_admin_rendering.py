@@ -55,6 +55,7 @@ def test_a_copy_says_whether_it_is_in_the_bucket_too() -> None:
     taken = {"path": "/srv/backups/c", "size_bytes": 1024}
     assert list(rendering.new_copy(taken)) == ["Copied the catalog to /srv/backups/c (1.0 KiB)."]
     assert list(rendering.new_copy(taken | {"bucket": True}))[1:] == ["It is in the bucket too."]
+    assert "not sent to the bucket" in list(rendering.new_copy(taken | {"bucket": False}))[1]
     trouble = {"bucket": False, "bucket_unknown": "the store is dead"}
     assert list(rendering.new_copy(taken | trouble))[1:] == ["The bucket could not be asked: the store is dead."]
     assert list(rendering.copies({"copies": []} | trouble))[1:] == ["The bucket could not be asked: the store is dead."]

@@ -27,8 +27,8 @@ from config.store_kinds import bucket, file_or_none, key_id, path_prefix, region
         (region(), "us-east-1", "us-east-1"),
         (secret(), "wJalr/K7+MDENG=", "wJalr/K7+MDENG="),
         (key_id(), "test:tester", "test:tester"),
-        (file_or_none(), "", None),
-        (file_or_none(), "/etc/ca.pem", Path("/etc/ca.pem")),
+        (file_or_none("/etc/a.pem"), "", None),
+        (file_or_none("/etc/a.pem"), "/etc/ca.pem", Path("/etc/ca.pem")),
     ],
 )
 def test_what_makes_sense_is_taken_and_shown_as_it_can_be_read_again(kind: Kind[Any], text: str, value: object) -> None:
@@ -62,9 +62,9 @@ def test_what_makes_sense_is_taken_and_shown_as_it_can_be_read_again(kind: Kind[
         (region(), "us east", "the name of a region"),
         (secret(), "a b", "without blanks"),
         (secret(), "ä", "printable ASCII"),
-        (file_or_none(), 5, "a file, for example"),
-        (file_or_none(), "a\0b", "a file, for example"),
-        (file_or_none(), "~nobody-of-this-name/ca.pem", "write the path in full"),
+        (file_or_none("/etc/a.pem"), 5, "a file, for example"),
+        (file_or_none("/etc/a.pem"), "a\0b", "a file, for example"),
+        (file_or_none("/etc/a.pem"), "~nobody-of-this-name/ca.pem", "write the path in full"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_what_to_say(kind: Kind[Any], text: object, answer: str) -> None:

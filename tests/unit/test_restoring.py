@@ -15,7 +15,7 @@ from backends.memory_parts import MemoryStore
 from config import Config
 from model.clock import Clock
 from store import backups
-from store.bucket_copies import BucketCopies
+from store.bucket_copies import BucketCopies, has_copies
 from store.layout import REGISTRY, catalog_copy_key
 from store.opening import CATALOG_NAME
 from tests.support.storehooks import failing, no_hook
@@ -214,6 +214,21 @@ def test_where_there_is_no_copy_at_all_that_is_said(tmp_path: Path, objects: Mem
     assert code == 1
     assert "there is no copy of a catalog" in err
     assert run("--list")[1] == "No copies of the catalog yet.\n"
+
+
+def test_a_copy_is_said_to_be_in_the_bucket_only_when_it_is(tmp_path: Path, objects: MemoryStore) -> None:
+    """A catalog without any name is not sent there."""
+
+    async def told(*tags: str) -> copies.Answer:
+        async with bucket(tmp_path, objects) as shelf:
+            for tag in tags:
+                await shelf.store.push_image("a", tag)
+            await shelf.store.catalog.backup()
+            return await copies.sent(shelf.store.catalog, objects, lambda: True)
+
+    for tags, there in (((), False), (("v1",), True)):
+        assert asyncio.run(told(*tags)) == {"bucket": there}
+        assert asyncio.run(has_copies(objects)) is there
 
 
 def test_content_in_a_folder_needs_no_store_to_be_restored(tmp_path: Path, run: Run) -> None:

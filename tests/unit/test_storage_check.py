@@ -76,7 +76,7 @@ def unfinished(bucket: Bucket, key: str) -> str:
 
 
 def test_what_works_what_does_not_and_what_is_done_instead_is_a_table(check: Check, bucket: Bucket) -> None:
-    """M18, M19: for a person, before the first start; it leaves nothing in the bucket, and makes no folder."""
+    """M18: for a person, before the first start; it leaves nothing in the bucket, and makes no folder."""
     said = check(bucket)
     assert said.code == 0, said.out
     for what in ("write", "read", "read a range", "multipart upload", "copy in the store", "copy by parts", "list"):
@@ -163,6 +163,17 @@ def test_an_external_address_that_was_set_and_does_not_work_is_exit_code_1(check
     assert "(buffered): signed URLs for http://127.0.0.1:9 do not work" in said.out
 
 
+@pytest.mark.parametrize(
+    "where", [("--public-url", "https://registry.example.org"), ("--trusted-proxies", "127.0.0.1")]
+)
+def test_what_decides_whether_clients_reach_the_store_may_be_said_by_flags(
+    check: Check, bucket: Bucket, where: tuple[str, str]
+) -> None:
+    """G07: as to `serve`, so that both find the same."""
+    assert "straight to the store (native)" in check(bucket).out
+    assert "Parts come through this server (buffered)" in check(bucket, *where).out
+
+
 def test_with_signed_urls_switched_off_the_rest_is_checked_all_the_same(check: Check, bucket: Bucket) -> None:
     """H044."""
     said = check(bucket, disable_presigned_urls="on")
@@ -182,7 +193,7 @@ def test_without_a_registry_nothing_is_called_forgotten_or_removed(check: Check,
 
 
 def test_what_nobody_knows_is_listed_and_with_fix_removed(check: Check, bucket: Bucket, registry: Server) -> None:
-    """H067, and issue 4: never anything that we did not make."""
+    """H067: never anything that we did not make."""
     with registry:
         pass
     others = ("holdfast/other/thing", "another/program", "holdfast/catalog/note.txt", *NOT_OURS)

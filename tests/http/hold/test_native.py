@@ -31,7 +31,7 @@ async def native(opened: Open, bucket: Bucket) -> Hold:
 
 
 async def settled(hold: Hold, bucket: Bucket) -> None:
-    """Nothing of an upload is left but the blob, as the listing of the store says (H179, H182)."""
+    """Nothing of an upload is left but the blob, as the listing of the store says."""
     key = f"docker/registry/v2/blobs/sha256/{DIGEST[7:9]}/{DIGEST[7:]}/data"
     await until(lambda: bucket.objects() == {key: len(CONTENT)} and bucket.uploads() == [])
 

@@ -58,7 +58,7 @@ def readiness(oci: Serving) -> Readiness:
 async def test_while_the_store_is_away_memory_and_spool_serve_and_the_rest_is_asked_to_wait(
     serve: Serve, away: Bucket, own_store: ObjectStore
 ) -> None:
-    """T08, T11, H042, H047: and what was received goes on from there once it is back, which nobody has to say."""
+    """H047: and what was received goes on from there once it is back, which nobody has to say."""
     oci = await serve(**away.settings(small_blob_bytes="64KiB"))
     large, small = await oci.push(REPOSITORY, LARGE), await oci.push(REPOSITORY, SMALL)
     await oci.push(REPOSITORY, b"{}")
@@ -149,7 +149,7 @@ async def test_nobody_is_sent_to_a_store_that_is_away(serve: Serve, away: Bucket
 async def test_a_store_that_hangs_costs_nobody_more_than_seconds(
     serve: Serve, away: Bucket, own_store: ObjectStore
 ) -> None:
-    """H042, T08: connections are made and nothing answers; the first small PUT finds out, the next knows."""
+    """Connections are made and nothing answers; the first small PUT finds out, the next knows."""
     oci = await serve(**away.settings())
     await oci.push(REPOSITORY, SMALL)
     own_store.pause()

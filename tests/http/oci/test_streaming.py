@@ -106,7 +106,7 @@ async def test_only_the_range_that_is_asked_for_is_read_from_the_store(
 async def test_a_store_that_fails_before_the_first_byte_is_a_clean_refusal_in_each_protocol(
     far: Serving, monkeypatch: pytest.MonkeyPatch, error: StorageFailed, seconds: str
 ) -> None:
-    """T08: 503 with Retry-After, in OCI's JSON, the hold's JSON and S3's XML; the connection goes on."""
+    """503 with Retry-After, in OCI's JSON, the hold's JSON and S3's XML; the connection goes on."""
     digest = digest_of(CONTENT)
     signed = await far.ask("POST", "/get-presigned-url", f'{{"digest":"{digest}"}}'.encode())
     store = stored_as(Store([], error), monkeypatch)
@@ -131,7 +131,7 @@ async def test_a_store_that_fails_before_the_first_byte_is_a_clean_refusal_in_ea
 async def test_a_store_that_fails_in_the_middle_never_passes_for_whole(
     far: Serving, monkeypatch: pytest.MonkeyPatch, error: StorageFailed
 ) -> None:
-    """T08, T01: the connection is reset, before the length that was announced; the log says why."""
+    """The connection is reset, before the length that was announced; the log says why."""
     store = stored_as(Store(in_pieces(2 * MIB), error), monkeypatch)
     connection = await far.connect()
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):

@@ -219,6 +219,24 @@ def test_an_etag_is_kept_without_its_quotes(said: str, etag: str) -> None:
     assert parts.plain_etag(said) == etag
 
 
+async def test_the_store_is_told_etags_in_quotes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """H085: some stores insist on them."""
+    real: Callable[..., Coroutine[Any, Any, dict[str, Any]]] = rig.calls.control
+    listed: list[str] = []
+
+    async def asked(operation: str, **parameters: Any) -> dict[str, Any]:
+        if operation == "complete_multipart_upload":
+            listed.extend(part["ETag"] for part in parameters["MultipartUpload"]["Parts"])
+        return await real(operation, **parameters)
+
+    monkeypatch.setattr(rig.calls, "control", asked)
+    upload_id = await rig.backend.begin("a/b")
+    await rig.calls.send("a/b", {"partNumber": "1", "uploadId": upload_id}, b"x", None)
+    [part] = await rig.backend.list_parts("a/b", upload_id)
+    await rig.backend.assemble("a/b", upload_id, [part])
+    assert listed == [f'"{part.etag}"'] and '"' not in part.etag
+
+
 def paged(rig: Rig, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Let the store answer listings in small pages."""
     real: Callable[..., Coroutine[Any, Any, dict[str, Any]]] = rig.calls.control

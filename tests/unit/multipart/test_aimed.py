@@ -35,7 +35,7 @@ async def pushed(h: SliceHouse) -> None:
 
 
 async def broken_off(h: SliceHouse, upload_id: str) -> None:
-    """A closing PUT that says the digest of that blob, brings other bytes, and is not brought to its end."""
+    """A closing PUT that says the digest of a blob to come, brings other bytes, and is not brought to its end."""
     with pytest.raises(BodyVanished):
         await h.sessions.finish(REPOSITORY, upload_id, played(OTHER, Ending.VANISHED), Place(), DIGEST)
 
@@ -59,9 +59,9 @@ async def test_a_closing_put_with_all_bytes_needs_no_settling(tmp_path, store):
 async def test_t10_what_came_is_never_put_under_a_digest_that_was_said_before(tmp_path, store):
     """T10: nothing need come any more for the end with the right one."""
     async with slicehouse(tmp_path, store, slicing=ROOMY) as h:
-        await pushed(h)
         session = await h.sessions.open(REPOSITORY)
         await broken_off(h, session.id)
+        await pushed(h)
         await h.finish(session.id, len(OTHER), OTHER)
         await nothing_else_is_there(h)
 
@@ -69,10 +69,10 @@ async def test_t10_what_came_is_never_put_under_a_digest_that_was_said_before(tm
 @pytest.mark.parametrize("place", [Place(location_offset=7), Place(span=Span(7, 7 + len(OTHER)))])
 async def test_t10_a_put_that_was_refused_says_nothing_about_the_bytes_that_come_later(tmp_path, store, place):
     async with slicehouse(tmp_path, store, slicing=ROOMY) as h:
-        await pushed(h)
         session = await h.sessions.open(REPOSITORY)
         with pytest.raises(OffsetMismatch):
             await h.sessions.finish(REPOSITORY, session.id, played(OTHER), place, DIGEST)
+        await pushed(h)
         await h.append(session.id, OTHER, 0)
         await h.finish(session.id, len(OTHER), OTHER)
         await nothing_else_is_there(h)
@@ -81,9 +81,9 @@ async def test_t10_a_put_that_was_refused_says_nothing_about_the_bytes_that_come
 @pytest.mark.parametrize("at", [0, 150, len(OTHER)])
 async def test_t10_bytes_that_come_after_a_broken_put_are_another_upload(tmp_path, store, at):
     async with slicehouse(tmp_path, store, slicing=ROOMY) as h:
-        await pushed(h)
         session = await h.sessions.open(REPOSITORY)
         await broken_off(h, session.id)
+        await pushed(h)
         whole = OTHER[:at] + CONTENT
         await h.append(session.id, CONTENT, at)
         await h.finish(session.id, len(whole), whole)
@@ -97,9 +97,9 @@ async def test_t10_a_catalog_that_fails_in_between_changes_nothing_about_that(tm
         raise StorageFull("no room")
 
     async with slicehouse(tmp_path, store, slicing=ROOMY) as h:
-        await pushed(h)
         session = await h.sessions.open(REPOSITORY)
         await broken_off(h, session.id)
+        await pushed(h)
         with monkeypatch.context() as broken, pytest.raises(StorageFull):
             broken.setattr("store.store_objects.discard", full)
             await h.append(session.id, b"more", len(OTHER))

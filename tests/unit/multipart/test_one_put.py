@@ -66,6 +66,38 @@ async def test_it_goes_to_its_own_key_and_nothing_is_copied(tmp_path, store):
         assert keys_of(store, "assemble") == {blob_key(Digest.of(CONTENT))}
 
 
+@pytest.mark.parametrize("how", ["closing PUT", "one request"])
+async def test_what_is_there_already_is_not_made_again_over_itself(tmp_path, store, how):
+    """Some stores keep the parts of what is replaced (Swift): every base layer would cost once for each repository."""
+    async with slicehouse(tmp_path, store, slicing=ROOMY) as h:
+        first = await h.sessions.open(REPOSITORY)
+        await put(h, first.id, CONTENT)
+        store.asked.clear()
+        if how == "one request":
+            pieces = [CONTENT[start : start + 37] for start in range(0, len(CONTENT), 37)]
+            await h.sessions.receive_whole("other/repository", PlayedBody(pieces), Digest.of(CONTENT))
+        else:
+            second = await h.sessions.open(REPOSITORY)
+            await put(h, second.id, CONTENT)
+        assert only_temporary(keys_of(store, "assemble"))
+        assert await h.stored(CONTENT)
+        assert await h.nothing_left()
+        assert store.count("copy") == 0
+
+
+async def test_what_was_found_damaged_is_made_again_over_itself(tmp_path, store):
+    """Pushing it again heals it."""
+    async with slicehouse(tmp_path, store, slicing=ROOMY) as h:
+        first = await h.sessions.open(REPOSITORY)
+        await put(h, first.id, CONTENT)
+        h.blobs.condition.note_damaged(Digest.of(CONTENT))
+        store.values[blob_key(Digest.of(CONTENT))] = bytes(len(CONTENT))
+        second = await h.sessions.open(REPOSITORY)
+        await put(h, second.id, CONTENT)
+        assert await h.stored(CONTENT)
+        assert await h.nothing_left()
+
+
 async def test_one_that_the_spool_cannot_keep_whole_is_copied_to_its_place(tmp_path, store):
     """Its bytes leave the spool, so that its digest could be lost in a restart: it is never at its place unproven."""
     async with slicehouse(tmp_path, store) as h:
