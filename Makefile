@@ -30,7 +30,7 @@ STEPS := tests/faults/test_named_steps.py tests/faults/test_part_steps.py
 # Two rows of tests at a time: mostly they wait for servers to start, to be killed and to come back. The second row has what
 # can run on S3 as well, and then the suites of whole stories there, which is about half of the time.
 ON_S3   := tests/interop tests/faults tests/http $(STEPS:%=--ignore=%)
-STORIES := $(wildcard tests/faults/test_s3_*.py tests/interop/test_s3_*.py)
+STORIES := $(wildcard tests/faults/test_s3_*.py)
 
 test: venv ## run every test, and beside them those that can run on S3 there; ARGS: what to hand to pytest instead of that
 ifeq ($(strip $(ARGS)),)
