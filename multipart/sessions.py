@@ -162,6 +162,7 @@ class Sessions:
 
     async def receive_whole(self, repository: str, body: Body, digest: Digest, *, owner: str = "") -> None:
         """A blob in one request: nothing to resume, so no row in the ledger; its file is swept at the next start."""
+        key = await self._aim(digest)
         await self._make_room(repository)
         self._check_limits(repository)
         now = self._clock.now_s()
@@ -173,7 +174,7 @@ class Sessions:
             touched_at_s=now,
             owner=owner,
         )
-        session = self._adopt(row, recovered=True, key=await self._aim(digest) or new_key(row.id))
+        session = self._adopt(row, recovered=True, key=key or new_key(row.id))
         try:
             await self._finish(session, body, Place(), digest)
         finally:

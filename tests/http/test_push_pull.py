@@ -244,7 +244,7 @@ def test_a_terminal_gets_one_line_that_moves(server: Server, client: Client, tmp
         )
         os.close(theirs)
         shown = b""
-        while b"MiB/s" not in shown:
+        while b"B/s" not in shown:  # none, when all that is let through was through before the first look
             shown += os.read(ours, 4096)
         door.allow(1 << 40)
         assert process.wait(60) == 0
