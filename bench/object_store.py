@@ -21,6 +21,7 @@ PARTS, PART_CONNECTIONS = 16, 4
 LEAST_PART_BYTES = 5 * MIB
 READY_PATH = "/v2/"
 BARE = "bare"
+BLOBS = "docker/registry/v2/blobs/sha256"
 ROUNDS = 5
 
 
@@ -112,14 +113,13 @@ def _pull(streams: int, *, redirect: bool) -> Callable[[Stage], Measure]:
             stage.server.restart(READY_PATH)
         blobs = stage.content.blobs(streams, stage.sizes.bytes(BLOB_MIB[streams]))
         stage.give(REPOSITORY, blobs)
-        bucket = _bucket(stage)
-        stage.loader.run(bucket.port, bare_puts(bucket, [[blob] for blob in blobs]), host=bucket.host)
-        bucket.wait_until_settled(prefix_of(stage.server.folder))
+        bucket, below = _bucket(stage), prefix_of(stage.server.folder)
+        bucket.wait_until_settled(below)
         rounds, plan, bare_plan = 0, Plan(), Plan()
         for blob in blobs:
             get = plan.connection().fetch if redirect else plan.connection().get
             get(blob_path(REPOSITORY, blob), length_bytes=blob.size_bytes)
-            path = bucket.path("GET", f"{BARE}/{blob.sha256}")
+            path = bucket.path("GET", f"{below}/{BLOBS}/{blob.sha256[:2]}/{blob.sha256}/data")
             bare_plan.connection().get(path, length_bytes=blob.size_bytes)
 
         def ours() -> list[Figure]:

@@ -80,6 +80,8 @@ class HttpServer(web.Server):
         """For bodies that are read into memory (`handlers.body.read_small`)."""
         self.bursts = 0
         """How many files are being sent by a thread just now (`handlers.sending`)."""
+        self.streams = 0
+        """How many bodies are being streamed (`handlers.streaming`)."""
 
     def __call__(self) -> web.RequestHandler:
         """A protocol for one more connection."""

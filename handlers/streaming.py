@@ -19,6 +19,8 @@ from handlers.sending import FileSpan, send_parts
 from model.errors import RegistryError
 from model.units import KIB
 
+AT_EASE: Final = 64
+"""Of so many streams at a time nobody minds what their connections hold."""
 WRITTEN_BYTES: Final = 64 * KIB
 """So much is given to the connection at a time: what it cannot pass on at once it keeps a copy of."""
 
@@ -100,14 +102,15 @@ async def send_body(request: web.BaseRequest, response: web.StreamResponse, part
         with _while_connected(request):
             await response.prepare(request)
             request.writer.send_headers()
-            with _nothing_waiting(request):
+            with _paced(request) as paced:
                 for part in parts:
                     if isinstance(part, FileSpan):
                         raise TypeError("one blob is either a file or a stream, never both")
                     async for piece in _held(part) if isinstance(part, bytes) else part:
                         for at in range(0, len(piece), WRITTEN_BYTES):
                             await response.write(memoryview(piece)[at : at + WRITTEN_BYTES])
-                            await request.writer.drain()
+                            if paced:
+                                await request.writer.drain()
                             sent_bytes += min(WRITTEN_BYTES, len(piece) - at)
             await response.write_eof()
     except RegistryError as error:
@@ -127,16 +130,24 @@ async def _held(part: bytes) -> AsyncIterator[bytes]:
 
 
 @contextmanager
-def _nothing_waiting(request: web.BaseRequest) -> Iterator[None]:
-    """Inside, the connection asks to be waited for as long as it holds anything; else that is up to 64 KiB more."""
-    transport = connection_of(request).transport
+def _paced(request: web.BaseRequest) -> Iterator[bool]:
+    """Whether so many streams are on their way that each has to be waited for until its connection holds nothing.
+
+    Else a connection holds up to 64 KiB, which is quicker: for a few readers that is nothing, for thousands it is much.
+    """
+    connection = connection_of(request)
+    server, transport = connection.server, connection.transport
     if transport is None:
         raise ConnectionResetError("the connection is closed")
-    transport.set_write_buffer_limits(0)
+    server.streams += 1
+    paced = server.streams > AT_EASE
     try:
-        yield
+        if paced:
+            transport.set_write_buffer_limits(0)
+        yield paced
     finally:
-        if not transport.is_closing():
+        server.streams -= 1
+        if paced and not transport.is_closing():
             transport.set_write_buffer_limits()
 
 
