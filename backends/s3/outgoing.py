@@ -21,6 +21,7 @@ class Outgoing(Payload):
     def __init__(self, pieces: AsyncGenerator[Piece, None]) -> None:
         super().__init__(pieces)
         self._pieces = pieces
+        self._transport: asyncio.WriteTransport | None = None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Never: a body is not held whole."""
@@ -28,12 +29,17 @@ class Outgoing(Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send it; the connection is broken off when it does not go out whole for a reason of ours."""
+        self._transport = writer.transport
         self._consumed = True  # else the client of aiohttp would send it again by itself, with nothing left of it
         try:
             async with aclosing(self._pieces) as pieces:
                 async for piece in pieces:
                     await writer.write(piece)
         except (asyncio.CancelledError, StorageFailed):
-            if writer.transport is not None:
-                writer.transport.abort()
+            self.abort()
             raise
+
+    def abort(self) -> None:
+        """Nobody waits for the answer: drop the connection with what waits there to be sent."""
+        if self._transport is not None:
+            self._transport.abort()

@@ -184,18 +184,23 @@ class Transfer:
             sent["content-length"] = str(length_bytes)
         query = canonical_query(request.query.items())
         url = f"{self._place.root}{self._place.prefix}{encoded_path(request.path)}{'?' if query else ''}{query}"
+        outgoing = None if body is None else Outgoing(body)
         try:
             response = await self._session.request(
                 request.method,
                 URL(url, encoded=True),
                 headers=sent,
-                data=None if body is None else Outgoing(body),
+                data=outgoing,
                 allow_redirects=False,
                 auto_decompress=False,
                 skip_auto_headers=("Content-Type",),
                 read_bufsize=share.buffer_bytes,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=answer_s),
             )
+        except asyncio.CancelledError:
+            if outgoing is not None:
+                outgoing.abort()
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             silent = isinstance(error, TimeoutError) and length_bytes <= SMALL_BYTES
             raise CallFailed(trouble_of_connection(error), told_of(error, self._place.root), silent=silent) from error
