@@ -202,6 +202,8 @@ class Transfer:
                 outgoing.abort()
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if outgoing is not None:
+                outgoing.abort()
             silent = isinstance(error, TimeoutError) and length_bytes <= SMALL_BYTES
             raise CallFailed(trouble_of_connection(error), told_of(error, self._place.root), silent=silent) from error
         if response.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT, HTTPStatus.NO_CONTENT):
